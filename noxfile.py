@@ -1,0 +1,106 @@
+"""Every check and the demo, each in an environment of its own: ``python -m nox -s NAME``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "virtualenv"  # uv does not see a CPU build of torch that pip finds
+nox.options.sessions = ["tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+PLUGINS = sorted(str(path.parent) for path in Path("plugins").glob("*/pyproject.toml"))
+TEST_TOOLS = ["pytest>=8", "pytest-xdist>=3.5"]
+
+
+def install(session: nox.Session, *more: str) -> None:
+    """prefbench and the distributions under plugins/, as a user would install them."""
+    session.install(".", *PLUGINS, *more)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """From nothing to a leaderboard: install everything and run the embedded track."""
+    install(session)
+    session.run("prefbench", "run", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole suite, on the interpreter that nox runs on."""
+    session.install("-e", ".", *PLUGINS, *TEST_TOOLS)
+    run_tests(session, "tests")
+
+
+def run_tests(session: nox.Session, *paths: str) -> None:
+    """pytest with one thread per worker, two workers unless told otherwise."""
+    session.run("python", "-m", "pytest", "-n", "2", *paths, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def plugins(session: nox.Session) -> None:
+    """Each distribution's own tests against prefbench as installed."""
+    install(session, *TEST_TOOLS)
+    for folder in PLUGINS:
+        with session.chdir(folder):
+            session.run("python", "-m", "pytest", "tests", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the layers of the house."""
+    session.install("ruff>=0.9", "import-linter>=2.1")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", env={"PYTHONPATH": "."})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict."""
+    session.install("-e", ".", "mypy>=1.13")
+    session.run("mypy")
+
+
+@nox.session
+def boards(session: nox.Session) -> None:
+    """Recompute every number of the committed leaderboards."""
+    install(session)
+    session.run("prefbench", "board", "check")
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """The suite on the oldest supported dependencies, torch aside (an older torch is not everywhere to be had as a CPU build)."""
+    constraints = Path(session.create_tmp()) / "minimums.txt"
+    constraints.write_text("\n".join(oldest_dependencies()) + "\n")
+    session.install("-e", ".", *PLUGINS, *TEST_TOOLS, "-c", str(constraints))
+    run_tests(session, "tests")
+
+
+def oldest_dependencies() -> list[str]:
+    """``name==version`` for the lower bound of every dependency but torch."""
+    dependencies = tomllib.loads(Path("pyproject.toml").read_text())["project"]["dependencies"]
+    bounds = [re.match(r"([A-Za-z0-9-]+)>=([0-9.]+)", dependency) for dependency in dependencies]
+    return [f"{bound[1]}=={bound[2]}" for bound in bounds if bound and bound[1] != "torch"]
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def matrix(session: nox.Session) -> None:
+    """The suite on every supported Python; for hosted CI, where each job has its own interpreter."""
+    install(session, *TEST_TOOLS)
+    run_tests(session, "tests")
+
+
+@nox.session
+def hh_small(session: nox.Session) -> None:
+    """Real preferences: ``python -m nox -s hh_small -- DATA`` prepares a small Llama and the HH pairs of DATA, and runs the track."""
+    if not session.posargs:
+        session.error("name the folder that holds hh_rlhf/, tinystories/, dolly/ and alpaca_subset/: nox -s hh_small -- DATA")
+    install(session)
+    data, *options = session.posargs
+    session.run("python", "leaderboards/hh-small/prepare.py", data, "leaderboards/hh-small/data")
+    session.run("prefbench", "run", "leaderboards/hh-small/track.toml", *options)

@@ -1,0 +1,38 @@
+"""``prefbench plan``: every cell, its stages, its status, and why it would run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from prefbench.cli.options import Only, Out, PluginFiles, Schedulers, Seeds, TrackName, run_options
+from prefbench.cli.tables import Format, print_rows
+
+
+def plan(
+    track: TrackName = "prefworld",
+    out: Out = None,
+    only: Only = None,
+    scheduler: Schedulers = None,
+    seeds: Seeds = None,
+    plugin: PluginFiles = None,
+    format: Annotated[Format, typer.Option(help="How the cells are printed.")] = Format.table,
+) -> None:
+    """Show what `prefbench run` with the same options would do; nothing is run or written."""
+    from prefbench.plan import STAGES
+    from prefbench.run import plan_run
+
+    planned = plan_run(run_options(track, out, only, scheduler, seeds, plugin))
+    rows = [
+        {
+            "cell": cell.id,
+            "status": planned.states[cell.id].status,
+            "why": planned.states[cell.id].reason,
+            **{stage: "finished" if stage in planned.states[cell.id].finished else "due" for stage in STAGES},
+            "key": cell.keys["score"][:12],
+        }
+        for cell in planned.cells
+    ]
+    skipped = [{"cell": f"{label}.*", "status": "skipped", "why": reason} for label, reason in planned.track.skipped.items()]
+    print_rows([*rows, *skipped], format.value, title=f"{planned.track.name} version {planned.track.version}: {len(planned.pending)} of {len(rows)} cells to run")

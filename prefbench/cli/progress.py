@@ -1,0 +1,97 @@
+"""Live progress on a terminal, plain lines elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from prefbench.engine.tasks import Event
+from prefbench.run import Planned
+
+
+class Progress:
+    """Hears the events of a run: cells finished, what each worker does (stage, step, loss, pairs per second), time left."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self.bar = Bar(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
+            console=self.console,
+        )  # fmt: skip
+        self.live = Live(console=self.console, get_renderable=self._render, refresh_per_second=4, transient=True)
+        self.running: dict[str, dict[str, Any]] = {}
+        self.cells: set[str] = set()
+        self.first_cell: float | None = None
+        self.total = self.bar.add_task("cells", total=None, left="")
+
+    def __enter__(self) -> Progress:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def plan(self, planned: Planned) -> None:
+        """The run is planned: say what it will do."""
+        self.cells = {cell.id for cell in planned.pending}
+        self.bar.update(self.total, total=len(self.cells))
+        track = planned.track
+        self.say(f"{track.name} version {track.version}: {len(self.cells)} of {len(planned.cells)} cells to run, into {planned.folder.root}")
+        for label, reason in track.skipped.items():
+            self.say(f"skipped: {label}: {reason}")
+
+    def event(self, event: Event) -> None:
+        """Something happened to a task."""
+        if event.kind == "started":
+            self.running[event.task] = {"since": time.perf_counter()}
+            if event.task in self.cells and self.first_cell is None:
+                self.first_cell = time.perf_counter()
+        elif event.kind == "progress":
+            self._progress(event.task, event.data)
+        else:
+            self._finished(event)
+
+    def _progress(self, task: str, data: Mapping[str, Any]) -> None:
+        self.running[task].update(data)
+        if "message" in data and not self.console.is_terminal:
+            self.say(f"{task}: {data['message']}")
+
+    def _finished(self, event: Event) -> None:
+        took = time.perf_counter() - self.running.pop(event.task, {"since": time.perf_counter()})["since"]
+        error = event.data if event.kind == "failed" else (event.data or {}).get("error") if isinstance(event.data, dict) else None
+        outcome = f"{error['type']}: {error['message']}" if error else "done"
+        if event.task in self.cells:
+            self.bar.advance(self.total)
+            self.bar.update(self.total, left=self._time_left())
+        if error or not self.console.is_terminal:
+            self.say(f"{event.task}: {outcome} ({took:.1f} s)")
+
+    def _time_left(self) -> str:
+        done = self.bar.tasks[0].completed
+        if self.first_cell is None or not done:
+            return ""
+        left = (time.perf_counter() - self.first_cell) / done * (len(self.cells) - done)
+        return f"about {left:.0f} s left"
+
+    def _render(self) -> Group:
+        return Group(*[Text(self._line(task, state)) for task, state in sorted(self.running.items())], self.bar)
+
+    def _line(self, task: str, state: Mapping[str, Any]) -> str:
+        parts = [task, str(state.get("message", state.get("stage", "")))]
+        if "step" in state:
+            rate = state["pairs"] / (time.perf_counter() - state["since"])
+            parts += [f"step {state['step']}/{state['steps']}", f"loss {state['loss']:.4f}", f"{rate:.0f} pairs/s"]
+        return "  ".join(part for part in parts if part)

@@ -1,0 +1,76 @@
+"""The first column: per-token log-probs of every answer under the model that training starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from prefbench.data.tokens import TokenPairs
+from prefbench.identity import CORE_NUMERICS_VERSION, digest
+from prefbench.store.files import write_bytes
+from prefbench.train.device import device
+from prefbench.train.forward import Scorer, micro_batches
+
+
+@dataclass(frozen=True)
+class ReferenceColumn:
+    """Per-token log-probs (nats, float32): one array per answer, so that sums, means and discounted forms derive from one pass."""
+
+    chosen: Sequence[np.ndarray]
+    rejected: Sequence[np.ndarray]
+
+    def sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """Summed log-probs of chosen and rejected answers, float64, shape (N,)."""
+        return _sums(self.chosen), _sums(self.rejected)
+
+
+def _sums(answers: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([answer.sum(dtype=np.float64) for answer in answers])
+
+
+def reference_key(weights: str, tokens: TokenPairs, dtype: str) -> str:
+    """What the column depends on: the weights, the token ids, the compute dtype and the kind of device; no loss, seed or folder."""
+    ids = [tokens.prompt_ids, tokens.chosen_ids, tokens.rejected_ids]
+    return digest({"numerics": CORE_NUMERICS_VERSION, "weights": weights, "ids": ids, "dtype": dtype, "kernels": device().type})
+
+
+def reference_column(scorer: Scorer, weights: str, tokens: TokenPairs, budget: int, cache: Path) -> ReferenceColumn:
+    """The column of these pairs under ``scorer``'s model: from the cache, or one gradient-free pass that is then cached."""
+    path = cache / "columns" / "reference" / f"{reference_key(weights, tokens, scorer.dtype)}.safetensors"
+    flat = _cached(path)
+    if flat is None:
+        flat = {name: np.concatenate(_score(scorer, tokens.prompt_ids, ids, budget)) for name, ids in _answers(tokens).items()}
+        write_bytes(path, save(flat))
+    return ReferenceColumn(*(_split(flat[name], ids) for name, ids in _answers(tokens).items()))
+
+
+def _answers(tokens: TokenPairs) -> dict[str, tuple[tuple[int, ...], ...]]:
+    return {"chosen": tokens.chosen_ids, "rejected": tokens.rejected_ids}
+
+
+def _score(scorer: Scorer, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], budget: int) -> list[np.ndarray]:
+    scores: list[np.ndarray] = [np.empty(0, dtype=np.float32)] * len(answers)
+    with torch.inference_mode():
+        for batch in micro_batches(prompts, answers, budget, scorer.model.device):
+            values = scorer.token_log_probs(batch).cpu().numpy()
+            ends = np.cumsum([len(answers[row]) for row in batch.rows.tolist()])
+            for row, piece in zip(batch.rows.tolist(), np.split(values, ends[:-1]), strict=True):
+                scores[row] = piece
+    return scores
+
+
+def _split(flat: np.ndarray, answers: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    return np.split(flat, np.cumsum([len(answer) for answer in answers])[:-1])
+
+
+def _cached(path: Path) -> dict[str, np.ndarray] | None:
+    try:
+        return load_file(path) if path.exists() else None
+    except (SafetensorError, OSError):
+        return None  # a torn or damaged file is no cache; it is written anew

@@ -1,0 +1,334 @@
+"""Track files (TOML) read into frozen dataclasses; every mistake is collected, and all are raised at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from prefbench.api import Component, hyper
+from prefbench.errors import PrefbenchError
+from prefbench.registry import Kind, Registry, build, did_you_mean, option_problems
+
+
+@dataclass(frozen=True)
+class TrainRules(Component):
+    """The budget and the optimiser, the same for every method of a track."""
+
+    name = "train"
+
+    steps: int = hyper(100, low=1, doc="optimiser steps")
+    pool: int = hyper(32, low=1, doc="pairs offered to the scheduler at each step")
+    learning_rate: float = hyper(1e-6, low=0.0, doc="peak learning rate of AdamW, unless a method names its own")
+    warmup: int = hyper(10, low=0, doc="steps of linear warm-up")
+    schedule: str = hyper("cosine", choices=("cosine", "linear", "constant"), doc="decay to zero after the warm-up")
+    clip: float = hyper(1.0, low=0.0, doc="largest norm of the gradient")
+    weight_decay: float = hyper(0.0, low=0.0, doc="decoupled weight decay of AdamW")
+    max_length: int = hyper(1024, low=2, doc="longest prompt plus answer in tokens; longer pairs are dropped and counted")
+    micro_batch_tokens: int = hyper(8192, low=1, doc="tokens, padding included, of one forward")
+    loss_bound: float = hyper(1e4, low=0.0, doc="a mean loss beyond it ends the cell as diverged")
+    dtype: str = hyper("auto", choices=("auto", "float32", "bfloat16"), doc="compute dtype; auto is bfloat16 where the device has it")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A plugin by name, with the options that the track gives it."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row's method: an objective with its hyper-parameters and, where the track names one, its own learning rate."""
+
+    label: str
+    objective: Named
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Scheduling:
+    """A row's scheduler with its hyper-parameters."""
+
+    label: str
+    scheduler: Named
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the board: a method and a scheduler by label; a trivial row has a model role instead, and neither."""
+
+    method: str
+    scheduler: str
+
+
+UNTRAINED = "-"
+"""The scheduler label of a trivial row."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """The frozen rules. Results are comparable if and only if name and version are the same."""
+
+    path: Path
+    name: str
+    version: int
+    description: str
+    seed_varies: tuple[str, ...]
+    seeds: tuple[int, ...]
+    tuning: str
+    source: Named
+    judge: Named | None
+    train: TrainRules
+    harnesses: tuple[Named, ...]
+    methods: Mapping[str, Method]
+    schedulers: Mapping[str, Scheduling]
+    rows: tuple[Row, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Methods whose distribution is not installed here, with the reason."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line changes of a track: which rows, which seeds."""
+
+    only: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+
+TABLES = {"track", "source", "judge", "train", "harness", "methods", "schedulers", "grid", "trivial"}
+TRACK_KEYS = {"name", "version", "description", "seed_varies", "seeds", "tuning"}
+
+
+def packaged_tracks() -> dict[str, Path]:
+    """The tracks shipped with the package, by name."""
+    folder = Path(str(resources.files("prefbench"))) / "tracks"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def find_track(name: str) -> Path:
+    """The file of a track: a path, or the name of a packaged track. Raises PrefbenchError with the nearest name."""
+    path, tracks = Path(name), packaged_tracks()
+    if path.is_file():
+        return path
+    if name in tracks:
+        return tracks[name]
+    raise PrefbenchError(f"no track named {name!r}, and no such file", did_you_mean(name, tracks) or f"packaged tracks: {', '.join(tracks)}")
+
+
+def read_track(path: Path, registry: Registry, selection: Selection = Selection()) -> Track:  # noqa: B008 - frozen
+    """A track file, checked against the registry. Raises one PrefbenchError that lists every mistake with file and key."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PrefbenchError(f"{path}: not a TOML file: {error}", "see docs/tracks.md for a complete example") from None
+    return _Reader(path, registry, data).read(selection)
+
+
+class _Reader:
+    """Reads one file; ``problems`` grows while it goes on."""
+
+    def __init__(self, path: Path, registry: Registry, data: dict[str, Any]) -> None:
+        self.path, self.registry, self.data = path, registry, data
+        self.problems: list[str] = []
+        self.skipped: dict[str, str] = {}
+
+    def read(self, selection: Selection) -> Track:
+        self._unknown("", self.data, TABLES)
+        head = self._table("track")
+        self._unknown("track", head, TRACK_KEYS)
+        methods, schedulers = self._methods(), self._schedulers()
+        rows = self._rows(methods, schedulers, selection)
+        track = Track(
+            path=self.path,
+            name=self._typed("track.name", head.get("name"), str, self.path.stem),
+            version=self._typed("track.version", head.get("version"), int, 1),
+            description=self._typed("track.description", head.get("description", ""), str, ""),
+            seed_varies=tuple(self._list("track.seed_varies", head.get("seed_varies", []), str)),
+            seeds=selection.seeds or tuple(self._list("track.seeds", head.get("seeds", [0, 1, 2]), int)),
+            tuning=self._typed("track.tuning", head.get("tuning", "pre-tuned"), str, ""),
+            source=self._plugin("source", "source"),
+            judge=self._plugin("judge", "judge") if "judge" in self.data else None,
+            train=self._train(),
+            harnesses=self._harnesses(),
+            methods=methods,
+            schedulers=schedulers,
+            rows=rows,
+            skipped=self.skipped,
+        )
+        if not track.seeds:
+            self._problem("track.seeds", "needs at least one seed")
+        self._raise()
+        return track
+
+    # ---- the parts of the file
+
+    def _train(self) -> TrainRules:
+        table = self._table("train", required=False)
+        problems = option_problems(TrainRules, table)
+        for _, message in problems:
+            self._problem("train", message)
+        return TrainRules() if problems else build(TrainRules, table)
+
+    def _plugin(self, kind: Kind, where: str) -> Named:
+        table = dict(self._table(where))
+        name = self._typed(f"{where}.name", table.pop("name", None), str, "")
+        self._check_plugin(kind, where, name, table)
+        return Named(name, table)
+
+    def _harnesses(self) -> tuple[Named, ...]:
+        tables = self._list("harness", self.data.get("harness", []), dict)
+        found = []
+        for position, table in enumerate(tables):
+            where, options = f"harness[{position}]", dict(table)
+            name = self._typed(f"{where}.name", options.pop("name", None), str, "")
+            self._check_plugin("harness", where, name, options)
+            found.append(Named(name, options))
+        if not found:
+            self._problem("harness", "a track needs at least one [[harness]] table")
+        return tuple(found)
+
+    def _methods(self) -> dict[str, Method]:
+        methods = {}
+        for label, table in self._table("methods", required=False).items():
+            options = dict(table)
+            if self._absent(label, options.pop("distribution", None)):
+                continue
+            name = self._typed(f"methods.{label}.objective", options.pop("objective", label), str, "")
+            rate = options.pop("learning_rate", None)
+            if rate is not None and not (isinstance(rate, int | float) and rate >= 0):
+                self._problem(f"methods.{label}.learning_rate", f"must be a number of at least 0, not {rate!r}")
+            self._check_plugin("objective", f"methods.{label}", name, options)
+            methods[label] = Method(label, Named(name, options), rate)
+        return methods
+
+    def _absent(self, label: str, distribution: str | None) -> bool:
+        """A method may name the distribution that brings it; where that is not installed, its rows are skipped instead of being mistakes."""
+        if distribution is None or any(row.distribution == distribution for row in self.registry.rows):
+            return False
+        self.skipped[label] = f"{distribution} is not installed (python -m pip install {distribution})"
+        return True
+
+    def _schedulers(self) -> dict[str, Scheduling]:
+        schedulers = {}
+        for label, table in self._table("schedulers", required=False).items():
+            options = dict(table)
+            name = self._typed(f"schedulers.{label}.scheduler", options.pop("scheduler", label), str, "")
+            self._check_plugin("scheduler", f"schedulers.{label}", name, options)
+            schedulers[label] = Scheduling(label, Named(name, options))
+        return schedulers
+
+    def _rows(self, methods: dict[str, Method], schedulers: dict[str, Scheduling], selection: Selection) -> tuple[Row, ...]:
+        """Trivial rows first, then the grid; ``selection`` keeps some, and may name a method that the track does not know."""
+        trivial = self._table("trivial", required=False).get("rows", [])
+        rows = [Row(role, UNTRAINED) for role in self._list("trivial.rows", trivial, str)]
+        for position, table in enumerate(self._list("grid", self.data.get("grid", []), dict)):
+            where = f"grid[{position}]"
+            self._unknown(where, table, {"methods", "schedulers"})
+            for method in self._list(f"{where}.methods", table.get("methods", []), str):
+                if method in self.skipped:
+                    continue
+                self._known("objective", f"{where}.methods", method, methods)
+                for scheduler in self._list(f"{where}.schedulers", table.get("schedulers", ["uniform"]), str):
+                    self._known("scheduler", f"{where}.schedulers", scheduler, schedulers)
+                    rows.append(Row(method, scheduler))
+        return self._select(list(dict.fromkeys(rows)), methods, schedulers, selection)
+
+    def _select(
+        self, rows: list[Row], methods: dict[str, Method], schedulers: dict[str, Scheduling], selection: Selection
+    ) -> tuple[Row, ...]:
+        if not selection.only and not selection.schedulers:
+            return tuple(rows)
+        wanted = selection.only or tuple(dict.fromkeys(row.method for row in rows if row.scheduler != UNTRAINED))
+        kept = [row for row in rows if row.scheduler == UNTRAINED]
+        for label in wanted:
+            known = {row.scheduler for row in rows if row.method == label}
+            if UNTRAINED in known:
+                continue
+            self._known("objective", "--only", label, methods)
+            for scheduler in selection.schedulers or tuple(row.scheduler for row in rows if row.method == label) or ("uniform",):
+                self._known("scheduler", "--scheduler", scheduler, schedulers)
+                kept.append(Row(label, scheduler))
+        return tuple(dict.fromkeys(kept))
+
+    def _known(self, kind: Kind, where: str, label: str, labelled: dict[str, Any]) -> None:
+        """A label without a table of its own stands for the plugin of that name, with its defaults."""
+        if label in labelled:
+            return
+        if self._check_plugin(kind, where, label, {}, also=labelled):
+            labelled[label] = Method(label, Named(label)) if kind == "objective" else Scheduling(label, Named(label))
+
+    # ---- single values
+
+    def _check_plugin(self, kind: Kind, where: str, name: str, options: Mapping[str, Any], also: Iterable[str] = ()) -> bool:
+        if not name:
+            return False
+        try:
+            component = self.registry.get(kind, name)
+        except PrefbenchError as error:
+            if error.exit_code == 3:
+                raise
+            self._problem(where, f"{error}", did_you_mean(name, [*also, *self.registry.names(kind)]) or error.hint)
+            return False
+        for _, message in option_problems(component, options):
+            self._problem(where, message)
+        return True
+
+    def _table(self, name: str, required: bool = True) -> dict[str, Any]:
+        table = self.data.get(name)
+        if isinstance(table, dict):
+            return table
+        if table is not None:
+            self._problem(name, f"must be a table, not {type(table).__name__}")
+        elif required:
+            self._problem(name, f"the table [{name}] is missing")
+        return {}
+
+    def _typed(self, where: str, value: Any, kind: type, default: Any) -> Any:
+        if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+            return value
+        self._problem(where, f"must be {kind.__name__}, not {value!r}" if value is not None else "is missing")
+        return default
+
+    def _list(self, where: str, value: Any, kind: type) -> list[Any]:
+        if isinstance(value, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in value):
+            return value
+        self._problem(where, f"must be a list of {kind.__name__}, not {value!r}")
+        return []
+
+    def _unknown(self, where: str, table: Mapping[str, Any], known: set[str]) -> None:
+        for key in table:
+            if key not in known:
+                self._problem(f"{where}.{key}" if where else key, "is not known here", did_you_mean(key, known))
+
+    def _problem(self, where: str, message: str, hint: str = "") -> None:
+        self.problems.append(f"{self.path}: {where}: {message}" + (f"; {hint}" if hint else ""))
+
+    def _raise(self) -> None:
+        if self.problems:
+            count = f"{len(self.problems)} mistakes in the track:\n  " if len(self.problems) > 1 else ""
+            raise PrefbenchError(count + "\n  ".join(self.problems), "see docs/tracks.md; `prefbench show NAME` lists a plugin's options")
+
+
+def resolved(rules: Any) -> dict[str, Any]:
+    """A rules dataclass as a JSON-able mapping, defaults included."""
+    return dataclasses.asdict(rules)
+
+
+def seeds_from(text: str) -> tuple[int, ...]:
+    """``5`` is the seeds 0..4; ``0,3,7`` are these seeds."""
+    try:
+        numbers: Sequence[int] = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise PrefbenchError(f"--seeds {text!r} is no number and no list of numbers", "write --seeds 5, or --seeds 0,1,7") from None
+    if len(numbers) == 1 and "," not in text:
+        numbers = range(numbers[0])
+    if not numbers or min(numbers) < 0:
+        raise PrefbenchError(f"--seeds {text!r} names no seed", "write --seeds 5, or --seeds 0,1,7")
+    return tuple(dict.fromkeys(numbers))

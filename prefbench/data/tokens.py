@@ -1,0 +1,103 @@
+"""Texts to token ids: prompts through the model's chat template, answers up to and including the end-of-sequence token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prefbench.api import Pair, Prompt
+from prefbench.errors import PrefbenchError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class TokenPairs:
+    """Token ids of N pairs, in order; ``dropped`` are the row numbers of the pairs that were longer than the track allows."""
+
+    pairs: tuple[Pair, ...]
+    prompt_ids: tuple[tuple[int, ...], ...]
+    chosen_ids: tuple[tuple[int, ...], ...]
+    rejected_ids: tuple[tuple[int, ...], ...]
+    dropped: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
+def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str | None = None) -> str:
+    """The text that the model sees: a conversation through the chat template (ready for the answer, or with it), plain text as it stands."""
+    if isinstance(prompt, str):
+        return prompt + (answer or "")
+    if tokenizer.chat_template is None:
+        raise PrefbenchError(
+            f"the tokenizer of {tokenizer.name_or_path!r} has no chat template, and the prompts are conversations",
+            "give the model folder a chat_template.jinja, or prompts as plain text",
+        )
+    messages = [dict(message) for message in prompt]
+    if answer is None:
+        return _template(tokenizer, messages, add_generation_prompt=True)
+    return _template(tokenizer, [*messages, {"role": "assistant", "content": answer}], add_generation_prompt=False)
+
+
+def _template(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt))
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: bool) -> list[list[int]]:
+    """Token ids of many texts in one call; ``special`` adds the tokenizer's own special tokens (plain text needs them, templates hold them)."""
+    encoded: dict[str, Any] = tokenizer(list(texts), add_special_tokens=special)
+    return [list(ids) for ids in encoded["input_ids"]]
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Token ids of prompts, each ready for the first token of its answer."""
+    texts = [render(tokenizer, prompt) for prompt in prompts]
+    plain = bool(prompts) and isinstance(prompts[0], str)
+    return encode(tokenizer, texts, special=plain)
+
+
+def encode_answers(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], prompt_ids: Sequence[Sequence[int]], answers: Sequence[str]
+) -> list[tuple[int, ...]]:
+    """Token ids of answers as they follow their prompts, cut after the end-of-sequence token, which is added where the template has none."""
+    full_texts = [render(tokenizer, prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    plain = bool(prompts) and isinstance(prompts[0], str)
+    full = encode(tokenizer, full_texts, special=plain)
+    return [
+        _close(tokenizer, _continuation(tokenizer, ids, head, answer))
+        for ids, head, answer in zip(full, prompt_ids, answers, strict=True)
+    ]
+
+
+def _continuation(tokenizer: PreTrainedTokenizerBase, full: list[int], head: Sequence[int], answer: str) -> list[int]:
+    # A tokenizer may merge across the border of prompt and answer. Generation starts behind the prompt's own ids, so training must too.
+    if full[: len(head)] == list(head):
+        return full[len(head) :]
+    return encode(tokenizer, [answer], special=False)[0]
+
+
+def _close(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> tuple[int, ...]:
+    end = tokenizer.eos_token_id
+    if end in ids:
+        return tuple(ids[: ids.index(end) + 1])
+    return (*ids, end) if end is not None else tuple(ids)
+
+
+def tokenise_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], max_length: int) -> TokenPairs:
+    """Token ids of the pairs whose prompt plus longer answer has at most ``max_length`` tokens; the others are dropped and counted, never cut."""
+    prompts = [pair.prompt for pair in pairs]
+    prompt_ids = encode_prompts(tokenizer, prompts)
+    chosen = encode_answers(tokenizer, prompts, prompt_ids, [pair.chosen for pair in pairs])
+    rejected = encode_answers(tokenizer, prompts, prompt_ids, [pair.rejected for pair in pairs])
+    lengths = [len(p) + max(len(c), len(r)) for p, c, r in zip(prompt_ids, chosen, rejected, strict=True)]
+    kept = [i for i, length in enumerate(lengths) if length <= max_length]
+    return TokenPairs(
+        pairs=tuple(pairs[i] for i in kept),
+        prompt_ids=tuple(tuple(prompt_ids[i]) for i in kept),
+        chosen_ids=tuple(chosen[i] for i in kept),
+        rejected_ids=tuple(rejected[i] for i in kept),
+        dropped=tuple(i for i, length in enumerate(lengths) if length > max_length),
+    )

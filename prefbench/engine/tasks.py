@@ -1,0 +1,90 @@
+"""Tasks, what is heard of them while they run, and the order in which they may start."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+FRAMES = 4
+"""Frames of a traceback that are kept: the last ones, where the error is."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A payload for the engine's callable, and the tasks that must be done before."""
+
+    id: str
+    payload: Any
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a task: ``started``, ``progress``, ``done`` or ``failed``; ``data`` is the progress, the result or the error."""
+
+    kind: str
+    task: str
+    data: Any = None
+
+
+OnEvent = Callable[[Event], None]
+Function = Callable[[Any, Callable[[Mapping[str, Any]], None]], Any]
+"""What an engine calls: a payload and a way to report progress in; a picklable result out."""
+
+
+class Engine(Protocol):
+    """Runs tasks, each once, none before those that it needs."""
+
+    def run(self, tasks: list[Task], on_event: OnEvent) -> None:
+        """Run all tasks to their end. A task that fails stops those that need it, and no other."""
+        ...
+
+    def close(self) -> None:
+        """End whatever the engine keeps warm."""
+        ...
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """An exception as data: type, message, and the last frames with file name and line."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "frames": [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} in {frame.name}" for frame in frames],
+    }
+
+
+@dataclass
+class Queue:
+    """Tasks in the order given; ``ready`` hands out the first whose needs are done."""
+
+    waiting: list[Task]
+    done: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+
+    def ready(self) -> Task | None:
+        """The next task that may start, taken out of the queue; None when all that wait need one that still runs."""
+        for task in self.waiting:
+            if self.done.issuperset(task.after):
+                self.waiting.remove(task)
+                return task
+        return None
+
+    def drop_hopeless(self) -> list[tuple[Task, str]]:
+        """Take out the tasks that need a failed one, with the name of that one; to be called until nothing comes back."""
+        hopeless = [(task, need) for task in self.waiting for need in task.after if need in self.failed]
+        dropped = {task.id: (task, need) for task, need in hopeless}
+        self.waiting = [task for task in self.waiting if task.id not in dropped]
+        self.failed |= set(dropped)
+        return list(dropped.values())
+
+
+def finish(queue: Queue, event: Event, on_event: OnEvent) -> None:
+    """Note the end of a task, and of those that needed it in vain."""
+    (queue.done if event.kind == "done" else queue.failed).add(event.task)
+    on_event(event)
+    while dropped := queue.drop_hopeless():
+        for task, need in dropped:
+            on_event(Event("failed", task.id, {"type": "NeedsFailed", "message": f"needs {need}, which failed", "frames": []}))

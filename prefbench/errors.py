@@ -1,0 +1,12 @@
+"""The one exception that a user sees: what was wrong, and what to do about it."""
+
+from __future__ import annotations
+
+
+class PrefbenchError(Exception):
+    """Printed as two lines, ``error:`` and ``hint:``; ``exit_code`` is 1 (cells failed), 2 (usage, config) or 3 (a needed plugin is broken)."""
+
+    def __init__(self, message: str, hint: str = "", exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.exit_code = exit_code

@@ -1,0 +1,1 @@
+"""Answers of a policy, and the harnesses that judge them."""

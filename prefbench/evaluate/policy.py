@@ -1,0 +1,81 @@
+"""A model under evaluation: it answers questions, scores pairs, and tells how far it has moved from the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from prefbench.api import Message, Pair, Prompt, Question, Sampling
+from prefbench.data.tokens import encode_answers, encode_prompts
+from prefbench.evaluate.answers import generate
+from prefbench.train.device import autocast
+from prefbench.train.forward import Scorer, micro_batches, sum_by_sequence
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class ModelPolicy:
+    """A policy and its reference with the tokenizer that they share; draws come from streams under ``seed``."""
+
+    policy: Scorer
+    reference: Scorer
+    tokenizer: PreTrainedTokenizerBase
+    seed: int
+    micro_batch_tokens: int
+
+    def answer(self, questions: Sequence[Question], sampling: Sequence[Sampling], stream: str) -> list[tuple[str, ...]]:
+        """Every question's answers, a text per turn; a later turn sees the earlier ones and their answers."""
+        dialogues: list[list[Message]] = [[] for _ in questions]
+        answers: list[tuple[str, ...]] = [() for _ in questions]
+        for turn in range(max((len(question.turns) for question in questions), default=0)):
+            rows = [row for row, question in enumerate(questions) if turn < len(question.turns)]
+            for row in rows:
+                dialogues[row].append({"role": "user", "content": questions[row].turns[turn]})
+            prompts: list[Prompt] = [tuple(dialogues[row]) for row in rows]
+            ids = [questions[row].id for row in rows]
+            texts = self.sample(prompts, ids, [sampling[row] for row in rows], f"{stream}/{turn}")
+            for row, text in zip(rows, texts, strict=True):
+                dialogues[row].append({"role": "assistant", "content": text})
+                answers[row] = (*answers[row], text)
+        return answers
+
+    def sample(self, prompts: Sequence[Prompt], ids: Sequence[str], sampling: Sequence[Sampling], stream: str) -> list[str]:
+        """One answer per prompt, a conversation or plain text."""
+        with autocast(self.policy.dtype):
+            return generate(self.policy.model, self.tokenizer, prompts, ids, sampling, self.seed, stream)
+
+    def score(self, pairs: Sequence[Pair]) -> Mapping[str, np.ndarray]:
+        """Summed log-probs (nats, float64, shape (N,)) of pairs under policy and reference, four arrays by name."""
+        prompts = [pair.prompt for pair in pairs]
+        prompt_ids = encode_prompts(self.tokenizer, prompts)
+        scores = {}
+        for side, texts in (("chosen", [pair.chosen for pair in pairs]), ("rejected", [pair.rejected for pair in pairs])):
+            answers = encode_answers(self.tokenizer, prompts, prompt_ids, texts)
+            for role, scorer in (("policy", self.policy), ("reference", self.reference)):
+                scores[f"{role}_{side}"] = self._sums(scorer, prompt_ids, answers)
+        return scores
+
+    @torch.inference_mode()
+    def _sums(self, scorer: Scorer, prompt_ids: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> np.ndarray:
+        sums = np.empty(len(answers))
+        for batch in micro_batches(prompt_ids, answers, self.micro_batch_tokens, scorer.model.device):
+            sums[batch.rows.cpu().numpy()] = scorer.sequence_log_probs(batch).cpu().numpy()
+        return sums
+
+    @torch.inference_mode()
+    def divergence(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> np.ndarray:
+        """KL(policy || reference) in nats, summed over each answer's tokens, each token's over the whole vocabulary; float64, shape (N,)."""
+        prompt_ids = encode_prompts(self.tokenizer, prompts)
+        answer_ids = encode_answers(self.tokenizer, prompts, prompt_ids, answers)
+        divergence = np.empty(len(answers))
+        for batch in micro_batches(prompt_ids, answer_ids, self.micro_batch_tokens, self.policy.model.device):
+            policy, reference = self.policy.distributions(batch), self.reference.distributions(batch)
+            sums = sum_by_sequence((policy.exp() * (policy - reference)).sum(-1), batch)
+            divergence[batch.rows.cpu().numpy()] = sums.cpu().numpy()
+        return divergence

@@ -1,0 +1,140 @@
+"""A track made into cells: each with the explicit list of what its stages depend on, their keys, and why it would run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from prefbench.api import Component, Harness, Source
+from prefbench.config import UNTRAINED, Named, Row, Track, resolved
+from prefbench.errors import PrefbenchError
+from prefbench.identity import CORE_NUMERICS_VERSION, stage_key
+from prefbench.registry import Kind, Registry, build
+from prefbench.store.files import read_json
+from prefbench.store.folder import Folder
+
+STAGES = ("train", "answer", "judge", "score")
+SCORE_VERSION = 1
+"""Raised when a metric is computed differently from the same items."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method, one scheduler, one seed; ``include`` lists what each stage depends on, and ``keys`` are the digests of those lists."""
+
+    id: str
+    row: Row
+    seed: int
+    include: Mapping[str, Mapping[str, Any]]
+    keys: Mapping[str, str]
+
+    @property
+    def trained(self) -> bool:
+        """False for a trivial row, which is a model as the source gave it."""
+        return self.row.scheduler != UNTRAINED
+
+
+@dataclass(frozen=True)
+class CellState:
+    """Where a cell stands: its status, why it would run (empty when it would not), and the stages that are finished."""
+
+    status: str
+    reason: str = ""
+    finished: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Builds plugins from a track's names and options, and says what identifies them."""
+
+    track: Track
+    registry: Registry
+    dtype: str
+
+    def component(self, kind: Kind, named: Named) -> Component:
+        """An instance of a plugin with the track's options."""
+        return build(self.registry.get(kind, named.name), named.options)
+
+    def identify(self, kind: Kind, named: Named) -> dict[str, Any]:
+        """Name, resolved options, and the origin (distribution, version, source hash) of a plugin."""
+        options = self.component(kind, named).options()
+        origin = self.registry.origin(kind, named.name)
+        return {
+            "name": named.name,
+            "options": options,
+            "origin": {"distribution": origin.distribution, "version": origin.version, "source_sha256": origin.source_sha256},
+        }
+
+    def source(self) -> Source:
+        """The track's source, its paths resolved against the track file."""
+        return cast(Source, self.component("source", self.track.source)).locate(self.track.path.parent)
+
+    def harnesses(self) -> dict[str, Harness]:
+        """The track's harnesses by name."""
+        return {named.name: cast(Harness, self.component("harness", named)) for named in self.track.harnesses}
+
+    def cells(self) -> list[Cell]:
+        """Every cell, seed by seed, so that a run that is cut short has whole seeds."""
+        source = {"name": self.track.source.name, "identity": dict(self.source().identity())}
+        return [self._cell(row, seed, source) for seed in self.track.seeds for row in self.track.rows]
+
+    def _cell(self, row: Row, seed: int, source: dict[str, Any]) -> Cell:
+        include: dict[str, dict[str, Any]] = {"train": self._train_include(row, seed, source)}
+        keys = {"train": stage_key("train", include["train"])}
+        judge = self.identify("judge", self.track.judge) if self.track.judge else None
+        harnesses = [self.identify("harness", named) for named in self.track.harnesses]
+        include["answer"] = {"train": keys["train"], "seed": seed, "harnesses": harnesses}
+        keys["answer"] = stage_key("answer", include["answer"])
+        include["judge"] = {"answer": keys["answer"], "judge": judge}
+        keys["judge"] = stage_key("judge", include["judge"])
+        include["score"] = {"judge": keys["judge"], "score_version": SCORE_VERSION}
+        keys["score"] = stage_key("score", include["score"])
+        return Cell(f"{row.method}.{row.scheduler}.s{seed}", row, seed, include, keys)
+
+    def _train_include(self, row: Row, seed: int, source: dict[str, Any]) -> dict[str, Any]:
+        common = {"core_numerics_version": CORE_NUMERICS_VERSION, "source": source}
+        if row.scheduler == UNTRAINED:
+            return {**common, "model": row.method, "dtype": self.dtype}
+        method, scheduling = self.track.methods[row.method], self.track.schedulers[row.scheduler]
+        rate = self.track.train.learning_rate if method.learning_rate is None else method.learning_rate
+        return {
+            **common,
+            "model": "sft",
+            "train": {**resolved(self.track.train), "learning_rate": rate, "dtype": self.dtype},
+            "objective": self.identify("objective", method.objective),
+            "scheduler": self.identify("scheduler", scheduling.scheduler),
+            "seed": seed,
+        }
+
+
+def cell_state(cell: Cell, folder: Folder) -> CellState:
+    """Where a cell stands in a run folder."""
+    finished = tuple(stage for stage in STAGES if mark_key(folder, cell.id, stage) == cell.keys[stage])
+    if not folder.record_path(cell.id).exists():
+        return CellState("planned", "not run yet" if not finished else f"{finished[-1]} is finished", finished)
+    record = folder.read_record(cell.id)
+    for stage in STAGES:
+        if record["keys"].get(stage) != cell.keys[stage]:
+            changed = next(iter(differences(record["include"].get(stage, {}), cell.include[stage])), stage)
+            return CellState("stale", f"{stage}: {changed}", finished)
+    status = str(record["status"])
+    return CellState(status, "" if status in ("done", "diverged") else f"it was {status}", STAGES if status == "done" else finished)
+
+
+def mark_key(folder: Folder, cell: str, stage: str) -> str | None:
+    """The key under which a cell finished a stage, or None."""
+    path = folder.cell(cell) / f"{stage}.json"
+    try:
+        return str(read_json(path)["key"]) if path.exists() else None
+    except PrefbenchError:
+        return None  # a damaged mark is no mark: the stage runs again
+
+
+def differences(before: Any, after: Any, where: str = "") -> Iterator[str]:
+    """What differs between two JSON values, one line each, with the dotted place."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted({*before, *after}):
+            yield from differences(before.get(key), after.get(key), f"{where}.{key}" if where else str(key))
+    elif before != after:
+        yield f"{where}: {before!r:.60} -> {after!r:.60}"

@@ -1,0 +1,1 @@
+"""Records, items and artefacts on disk: written atomically, read with their schema."""

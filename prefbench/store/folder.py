@@ -1,0 +1,86 @@
+"""The places of a run folder or a board folder: track, records, items, artefacts, and what each cell keeps to resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefbench.errors import PrefbenchError
+from prefbench.store.files import read_json, read_lines, read_packed_json, write_json, write_lines, write_packed_json
+
+RECORD_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A run folder; a board folder has the same shape without ``cells``."""
+
+    root: Path
+
+    @property
+    def track(self) -> Path:
+        """The frozen rules, as they were given."""
+        return self.root / "track.toml"
+
+    @property
+    def choices(self) -> Path:
+        """What was chosen by measuring, once per run folder."""
+        return self.root / "choices.json"
+
+    def record_path(self, cell: str) -> Path:
+        """One JSON per cell."""
+        return self.root / "records" / f"{cell}.json"
+
+    def items_path(self, cell: str) -> Path:
+        """The judged items of a cell: ids, numbers and labels."""
+        return self.root / "items" / f"{cell}.jsonl.gz"
+
+    def artefact_path(self, harness: str) -> Path:
+        """The numbers that a harness fixed once per track."""
+        return self.root / "artefacts" / f"{harness}.json.gz"
+
+    def cell(self, cell: str) -> Path:
+        """The folder in which a cell keeps its checkpoint, answers and stage marks."""
+        return self.root / "cells" / cell
+
+    def shared(self, name: str) -> Path:
+        """What all cells of the run share and a board does not need, such as the baseline's answers."""
+        return self.root / "shared" / name
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Every record by cell, in the order of their names."""
+        return {path.stem: self.read_record(path.stem) for path in sorted((self.root / "records").glob("*.json"))}
+
+    def read_record(self, cell: str) -> dict[str, Any]:
+        """A cell's record. Raises PrefbenchError when its schema is newer than this prefbench."""
+        record: dict[str, Any] = read_json(self.record_path(cell))
+        if not isinstance(record, dict) or record.get("schema") != RECORD_SCHEMA:
+            schema = record.get("schema") if isinstance(record, dict) else None
+            raise PrefbenchError(
+                f"{self.record_path(cell)}: record schema {schema!r}, and this prefbench reads schema {RECORD_SCHEMA}",
+                "upgrade prefbench, or run the cell again",
+            )
+        return record
+
+    def write_record(self, cell: str, record: Mapping[str, Any]) -> None:
+        """Write a cell's record, schema first."""
+        write_json(self.record_path(cell), {"schema": RECORD_SCHEMA, **record})
+
+    def items(self, cell: str) -> list[dict[str, Any]]:
+        """A cell's judged items; none when it has no file."""
+        path = self.items_path(cell)
+        return read_lines(path) if path.exists() else []
+
+    def write_items(self, cell: str, items: list[dict[str, Any]]) -> str:
+        """Write a cell's items; their sha256."""
+        return write_lines(self.items_path(cell), items)
+
+    def artefacts(self) -> dict[str, Any]:
+        """The numbers of every harness that fixed some, by harness."""
+        return {path.name.removesuffix(".json.gz"): read_packed_json(path) for path in sorted((self.root / "artefacts").glob("*.json.gz"))}
+
+    def write_artefact(self, harness: str, numbers: Mapping[str, Any]) -> None:
+        """Write the numbers that a harness fixed."""
+        write_packed_json(self.artefact_path(harness), numbers)

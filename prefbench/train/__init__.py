@@ -1,0 +1,1 @@
+"""The shared core: the forward, the loop, the device, checkpoints and the clocks."""

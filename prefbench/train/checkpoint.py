@@ -1,0 +1,52 @@
+"""Policies on disk: ordinary Hugging Face folders, safetensors only."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from prefbench.errors import PrefbenchError
+from prefbench.identity import digest, file_digest
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder. Raises PrefbenchError when there is none."""
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise PrefbenchError(f"{folder}: no tokenizer: {first_line(error)}", "save it with tokenizer.save_pretrained(folder)") from None
+    return tokenizer
+
+
+def load_model(folder: Path, device: torch.device) -> PreTrainedModel:
+    """A causal LM in float32 from safetensors. Raises PrefbenchError when the folder has none."""
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise PrefbenchError(f"{folder}: no causal LM: {first_line(error)}", "save it with model.save_pretrained(folder)") from None
+    return model.to(device).eval()  # type: ignore[no-any-return]
+
+
+def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save model and tokenizer as one folder that is whole or absent."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    model.save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.chmod(0o755)
+    temporary.rename(folder)
+
+
+def weights_digest(folder: Path) -> str:
+    """sha256 over a model folder's safetensors files, 64 hexadecimal digits."""
+    return digest({path.name: file_digest(path) for path in sorted(folder.glob("*.safetensors"))})
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for a message of our own."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,131 @@
+"""Token ids in, log-probs of response tokens out: any causal LM of transformers, the vocabulary projected on response positions only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from prefbench.train.device import autocast
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LOGIT_BYTES = 1 << 28
+"""Memory of one block of float32 logits; more response positions than fit are projected block by block and recomputed in the backward."""
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """R sequences, padded on the right. ``rows`` are their numbers in the caller's list."""
+
+    rows: torch.Tensor  # (R,) int64
+    tokens: torch.Tensor  # (R, T) int64
+    predictors: torch.Tensor  # (N,) flat position in (R*T) whose hidden state predicts each response token
+    targets: torch.Tensor  # (N,) the response tokens
+    owner: torch.Tensor  # (N,) which of the R sequences a response token belongs to
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model with what its forward needs: the compute dtype, and whether its head may be applied apart from it."""
+
+    model: PreTrainedModel
+    dtype: str
+    split_head: bool
+
+    def token_log_probs(self, batch: MicroBatch) -> torch.Tensor:
+        """log p of each response token given what stands before it; nats, float32, shape (N,), differentiable.
+
+        Right padding needs no mask: under causal attention no response token sees it.
+        """
+        with autocast(self.dtype):
+            states = self._states(batch)
+            block = max(1, LOGIT_BYTES // (4 * self.model.config.get_text_config().vocab_size))
+            if len(states) <= block:
+                return self._chosen_log_probs(states, batch.targets)
+            pieces = zip(states.split(block), batch.targets.split(block), strict=True)
+            if not torch.is_grad_enabled():
+                return torch.cat([self._chosen_log_probs(*piece) for piece in pieces])
+            return torch.cat([checkpoint(self._chosen_log_probs, *piece, use_reentrant=False) for piece in pieces])
+
+    def sequence_log_probs(self, batch: MicroBatch) -> torch.Tensor:
+        """The same summed over each sequence's response, float64, shape (R,): a float32 sum over 100 tokens loses a digit."""
+        return sum_by_sequence(self.token_log_probs(batch), batch)
+
+    def distributions(self, batch: MicroBatch) -> torch.Tensor:
+        """Log-probs over the whole vocabulary at each response position; nats, float64, shape (N, V)."""
+        with autocast(self.dtype):
+            return torch.log_softmax(self._logits(self._states(batch)).double(), dim=-1)
+
+    def _states(self, batch: MicroBatch) -> torch.Tensor:
+        """What the head turns into logits, at response positions only; the logits themselves where the head cannot be applied apart."""
+        if self.split_head:
+            return self.model.base_model(input_ids=batch.tokens, use_cache=False).last_hidden_state.flatten(0, 1)[batch.predictors]
+        return self.model(input_ids=batch.tokens, use_cache=False).logits.flatten(0, 1)[batch.predictors]
+
+    def _logits(self, states: torch.Tensor) -> torch.Tensor:
+        return head_logits(self.model, states) if self.split_head else states
+
+    def _chosen_log_probs(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return -functional.cross_entropy(self._logits(states).float(), targets, reduction="none")
+
+
+def sum_by_sequence(values: torch.Tensor, batch: MicroBatch) -> torch.Tensor:
+    """Sum of a number per response token over each of the R sequences, float64, shape (R,)."""
+    sums = torch.zeros(len(batch.rows), dtype=torch.float64, device=values.device)
+    return sums.index_add(0, batch.owner, values.double())
+
+
+def head_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """Logits of hidden states: the output embedding and, where the model has one, its soft cap."""
+    logits: torch.Tensor = model.get_output_embeddings()(hidden)
+    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+def make_scorer(model: PreTrainedModel, dtype: str) -> Scorer:
+    """A scorer whose head was compared with the model's own logits once; a model that does more behind its head is run whole."""
+    return Scorer(model, dtype, split_head=_head_matches(model))
+
+
+@torch.no_grad()
+def _head_matches(model: PreTrainedModel) -> bool:
+    if model.get_output_embeddings() is None:
+        return False
+    tokens = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
+    whole = model(input_ids=tokens, use_cache=False).logits
+    apart = head_logits(model, model.base_model(input_ids=tokens, use_cache=False).last_hidden_state)
+    return torch.allclose(whole.float(), apart.float(), rtol=1e-4, atol=1e-4)
+
+
+def micro_batches(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], budget: int, target: torch.device
+) -> list[MicroBatch]:
+    """Sequences sorted by length and cut into batches of at most ``budget`` tokens, padding included; one sequence may exceed it alone."""
+    lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    groups: list[list[int]] = []
+    for row in order:
+        if groups and (len(groups[-1]) + 1) * lengths[row] <= budget:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [_collate(group, prompts, responses, target) for group in groups]
+
+
+def _collate(group: list[int], prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], target: torch.device) -> MicroBatch:
+    width = max(len(prompts[row]) + len(responses[row]) for row in group)
+    tokens, predictors, targets, owner = [], [], [], []
+    for place, row in enumerate(group):
+        prompt, response = prompts[row], responses[row]
+        tokens.append([*prompt, *response, *[0] * (width - len(prompt) - len(response))])
+        first = place * width + len(prompt) - 1
+        predictors += range(first, first + len(response))
+        targets += response
+        owner += [place] * len(response)
+    return MicroBatch(*(torch.tensor(values).to(target, non_blocking=True) for values in (group, tokens, predictors, targets, owner)))

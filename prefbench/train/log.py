@@ -1,0 +1,84 @@
+"""What a training run says of itself, step by step: loss, margins, rewards, and the share of pairs that still pull, by length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from prefbench.api import PairBatch
+
+if TYPE_CHECKING:
+    from prefbench.train.loop import TrainJob
+
+EVERY = 10
+"""Steps between two readings of the device."""
+BUCKETS = ("short", "medium", "long")
+COLUMNS = ("loss", "margin", "chosen_reward", "chosen_log_prob", "kl_from_reference", "active", *(f"active_{name}" for name in BUCKETS))
+
+
+@dataclass
+class StepLog:
+    """Rows of one number per column and step, and what the run has cost so far.
+
+    ``margin``, ``chosen_reward`` (log-ratio of the chosen answer) and ``chosen_log_prob`` are means over the trained pairs, in nats.
+    ``kl_from_reference`` is minus the mean log-ratio over chosen and rejected: where the answers are the reference's own samples, an estimate
+    of KL(reference || policy). ``active`` is the share of pairs whose loss has a nonzero gradient, also within each third of the pairs by length.
+    """
+
+    bucket: np.ndarray
+    tokens_per_pair: np.ndarray
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    pairs_forward: int = 0
+    pairs_backward: int = 0
+    tokens: int = 0
+    _waiting: list[tuple[int, torch.Tensor]] = field(default_factory=list)
+
+    @classmethod
+    def for_data(cls, job: TrainJob) -> StepLog:
+        """An empty log; thirds of the pairs by the tokens of both answers."""
+        tokens = job.data.tokens
+        answers = np.array([len(c) + len(r) for c, r in zip(tokens.chosen_ids, tokens.rejected_ids, strict=True)])
+        prompts = np.array([len(p) for p in tokens.prompt_ids])
+        return cls(bucket=np.searchsorted(np.quantile(answers, [1 / 3, 2 / 3]), answers), tokens_per_pair=answers + 2 * prompts)
+
+    def add(self, step: int, picked: np.ndarray, batch: PairBatch, loss: torch.Tensor, gradient: torch.Tensor) -> None:
+        """One step's numbers, kept on the device: reading them now would make the host wait for it."""
+        size = len(picked)
+        self.pairs_forward += size
+        self.pairs_backward += size
+        self.tokens += int(self.tokens_per_pair[picked].sum())
+        pulls = ((gradient[:size] != 0) | (gradient[size:] != 0)).double()
+        bucket = torch.from_numpy(self.bucket[picked]).to(pulls.device)
+        by_length = [pulls[bucket == i].mean() for i in range(len(BUCKETS))]  # NaN where a step has no such pair
+        away = -(batch.chosen_log_ratio + batch.rejected_log_ratio).mean() / 2
+        values = [loss, batch.margin.mean(), batch.chosen_log_ratio.mean(), batch.policy_chosen.mean(), away, pulls.mean(), *by_length]
+        self._waiting.append((step, torch.stack([value.detach() for value in values])))
+
+    def due(self, step: int, steps: int) -> bool:
+        """Whether this step is one at which the log is read."""
+        return (step + 1) % EVERY == 0 or step + 1 == steps
+
+    def read(self) -> list[tuple[int, float]]:
+        """Move the waiting steps to ``rows``; (step, loss) of each."""
+        steps = [step for step, _ in self._waiting]
+        values = torch.stack([row for _, row in self._waiting]).cpu().tolist()
+        self._waiting.clear()
+        new = [{"step": step, **dict(zip(COLUMNS, row, strict=True))} for step, row in zip(steps, values, strict=True)]
+        self.rows += new
+        return [(row["step"], row["loss"]) for row in new]
+
+    def summary(self) -> dict[str, Any]:
+        """Means over the last tenth of the steps, and what the run has cost; NaN-free JSON."""
+        tail = self.rows[-max(1, len(self.rows) // 10) :]
+        means = {name: np.array([row[name] for row in tail], dtype=float) for name in COLUMNS}
+        last = {name: round(float(np.nanmean(values)), 6) for name, values in means.items() if not np.isnan(values).all()}
+        return {
+            "steps": len(self.rows),
+            "pairs_forward": self.pairs_forward,
+            "pairs_backward": self.pairs_backward,
+            "tokens": self.tokens,
+            "last": last,
+        }
