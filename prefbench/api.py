@@ -206,10 +206,25 @@ class Scheduler(Component, ABC):
 class ColumnContext(Protocol):
     """What a column may use: the pairs, their token ids, and the model that training starts from."""
 
-    pairs: Sequence[Pair]
-    prompt_ids: Sequence[Sequence[int]]
-    chosen_ids: Sequence[Sequence[int]]
-    rejected_ids: Sequence[Sequence[int]]
+    @property
+    def pairs(self) -> Sequence[Pair]:
+        """The N pairs, in the order of the values that are due."""
+        ...
+
+    @property
+    def prompt_ids(self) -> Sequence[Sequence[int]]:
+        """Token ids of the N prompts."""
+        ...
+
+    @property
+    def chosen_ids(self) -> Sequence[Sequence[int]]:
+        """Token ids of the N chosen answers, end-of-sequence token included."""
+        ...
+
+    @property
+    def rejected_ids(self) -> Sequence[Sequence[int]]:
+        """Token ids of the N rejected answers, end-of-sequence token included."""
+        ...
 
     def log_probs(self) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
         """Per-token log-probs (nats, float32) of every chosen and every rejected answer under the model that training starts from."""

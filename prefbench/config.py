@@ -119,7 +119,9 @@ def find_track(name: str) -> Path:
         return path
     if name in tracks:
         return tracks[name]
-    raise PrefbenchError(f"no track named {name!r}, and no such file", did_you_mean(name, tracks) or f"packaged tracks: {', '.join(tracks)}")
+    raise PrefbenchError(
+        f"no track named {name!r}, and no such file", did_you_mean(name, tracks) or f"packaged tracks: {', '.join(tracks)}"
+    )
 
 
 def read_track(path: Path, registry: Registry, selection: Selection = Selection()) -> Track:  # noqa: B008 - frozen

@@ -151,7 +151,9 @@ def _measured(planned: Planned, site: Site, engine: Engine, on_event: OnEvent) -
 
 def tasks(cells: Sequence[Cell], site: Site, threads: int) -> list[Task]:
     """The data of each seed and the calibration of each harness, once; then the cells, each after what it needs."""
-    calibrations = [Task(f"calibrate {named.name}", Order("calibrate", site, threads, harness=named.name)) for named in site.track.harnesses]
+    calibrations = [
+        Task(f"calibrate {named.name}", Order("calibrate", site, threads, harness=named.name)) for named in site.track.harnesses
+    ]
     seeds = dict.fromkeys(cell.seed for cell in cells if cell.trained)
     data = [Task(f"data s{seed}", Order("data", site, threads, seed=seed)) for seed in seeds]
     needs = tuple(task.id for task in calibrations)

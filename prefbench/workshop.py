@@ -63,7 +63,7 @@ class Workshop:
 
     def prepare(self, report: Callable[[str], None]) -> None:
         """Make or find what all cells share."""
-        source = cast(Source, self.planner.source())
+        source = self.planner.source()
         source.prepare(self.site.cache, report)
         self._source = source
 

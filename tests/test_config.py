@@ -74,7 +74,14 @@ def test_all_mistakes_are_told_at_once(tmp_path, registry):
         read_track(write(tmp_path, text), registry)
     message = str(caught.value)
     assert message.startswith("6 mistakes in the track:")
-    for part in ("track.version", "steps must be int, not 'ten'", "did you mean warmup?", "did you mean beta?", "did you mean ipo?", "jugde"):
+    for part in (
+        "track.version",
+        "steps must be int, not 'ten'",
+        "did you mean warmup?",
+        "did you mean beta?",
+        "did you mean ipo?",
+        "jugde",
+    ):
         assert part in message
     assert all(str(tmp_path / "track.toml") in line for line in message.splitlines()[1:])
 
@@ -101,7 +108,9 @@ def test_a_mistake_names_its_key(tmp_path, registry, change, told):
 
 
 def test_a_method_whose_distribution_is_not_installed_is_skipped_with_the_reason(tmp_path, registry):
-    text = GOOD.replace("[[grid]]", '[methods.foreign]\ndistribution = "prefbench-foreign"\n[[grid]]').replace('"ipo"]', '"ipo", "foreign"]')
+    text = GOOD.replace("[[grid]]", '[methods.foreign]\ndistribution = "prefbench-foreign"\n[[grid]]').replace(
+        '"ipo"]', '"ipo", "foreign"]'
+    )
     track = read_track(write(tmp_path, text), registry)
     assert "pip install prefbench-foreign" in track.skipped["foreign"]
     assert "foreign" not in {row.method for row in track.rows}

@@ -28,7 +28,8 @@ def load_model(folder: Path, device: torch.device) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise PrefbenchError(f"{folder}: no causal LM: {first_line(error)}", "save it with model.save_pretrained(folder)") from None
-    return model.to(device).eval()  # type: ignore[no-any-return]
+    placed: PreTrainedModel = model.to(device).eval()
+    return placed
 
 
 def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

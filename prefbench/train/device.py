@@ -54,10 +54,11 @@ def _median_seconds(step: Callable[[], object], repeats: int) -> float:
 
 
 def choose_jobs(measured: dict[int, float], cores: int, cells: int) -> tuple[int, int]:
-    """(worker processes, threads of each) with the most steps per second for ``cells`` cells, never more threads in all than cores."""
+    """(worker processes, threads of each) that finish ``cells`` equal cells first; never more threads in all than cores."""
+    cells = max(cells, 1)
 
-    def throughput(threads: int) -> float:
-        return min(cores // threads, max(cells, 1)) / measured[threads]
+    def rounds(threads: int) -> float:
+        return -(-cells // (cores // threads)) * measured[threads]
 
-    best = max(measured, key=lambda threads: (throughput(threads), -threads))
-    return max(1, min(cores // best, max(cells, 1))), best
+    best = min(measured, key=lambda threads: (rounds(threads), threads))
+    return min(cores // best, cells), best

@@ -64,9 +64,10 @@ class Scorer:
 
     def _states(self, batch: MicroBatch) -> torch.Tensor:
         """What the head turns into logits, at response positions only; the logits themselves where the head cannot be applied apart."""
-        if self.split_head:
-            return self.model.base_model(input_ids=batch.tokens, use_cache=False).last_hidden_state.flatten(0, 1)[batch.predictors]
-        return self.model(input_ids=batch.tokens, use_cache=False).logits.flatten(0, 1)[batch.predictors]
+        part = self.model.base_model if self.split_head else self.model
+        output = part(input_ids=batch.tokens, use_cache=False)
+        states: torch.Tensor = output.last_hidden_state if self.split_head else output.logits
+        return states.flatten(0, 1)[batch.predictors]
 
     def _logits(self, states: torch.Tensor) -> torch.Tensor:
         return head_logits(self.model, states) if self.split_head else states
@@ -120,7 +121,10 @@ def micro_batches(
 
 def _collate(group: list[int], prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], target: torch.device) -> MicroBatch:
     width = max(len(prompts[row]) + len(responses[row]) for row in group)
-    tokens, predictors, targets, owner = [], [], [], []
+    tokens: list[list[int]] = []
+    predictors: list[int] = []
+    targets: list[int] = []
+    owner: list[int] = []
     for place, row in enumerate(group):
         prompt, response = prompts[row], responses[row]
         tokens.append([*prompt, *response, *[0] * (width - len(prompt) - len(response))])

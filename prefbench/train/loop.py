@@ -102,7 +102,9 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
     return log
 
 
-def accumulate_gradients(job: TrainJob, ids: np.ndarray, progress: float, rng: torch.Generator) -> tuple[PairBatch, torch.Tensor, torch.Tensor]:
+def accumulate_gradients(
+    job: TrainJob, ids: np.ndarray, progress: float, rng: torch.Generator
+) -> tuple[PairBatch, torch.Tensor, torch.Tensor]:
     """Add the gradient of the pairs' mean loss to the policy's; the batch, the loss, and the loss's gradient by log-prob, shape (2K,).
 
     The log-probs of all micro-batches are leaves of one batch, so that an objective that couples pairs sees all of them at once; the leaves'
@@ -154,7 +156,11 @@ def score_pool(job: TrainJob, ids: np.ndarray, progress: float, rng: torch.Gener
         with clocks.time("select"), torch.no_grad():
             leaves = gather([(batch, job.scorer.sequence_log_probs(batch)) for batch in pair_micro_batches(job, ids)], 2 * len(ids))
             batch = pair_batch(job, ids, leaves, progress, rng)
-            values = {"loss": lambda: job.objective.per_pair(batch), "margin": lambda: batch.margin, "chosen_log_prob": lambda: batch.policy_chosen}
+            values = {
+                "loss": lambda: job.objective.per_pair(batch),
+                "margin": lambda: batch.margin,
+                "chosen_log_prob": lambda: batch.policy_chosen,
+            }
             statistics = {name: values[name]().double().cpu().numpy() for name in job.scheduler.wants}
             log.pairs_forward += len(ids)
     return Pool(ids, columns, statistics, progress)

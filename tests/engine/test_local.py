@@ -57,7 +57,12 @@ def test_a_task_starts_after_those_that_it_needs(engine):
 
 def test_a_failure_costs_its_task_and_those_that_need_it_and_no_other(engine):
     events = ends(run(engine, [Task("bad", "raise"), Task("child", 1, ("bad",)), Task("grandchild", 1, ("child",)), Task("good", 1)]))
-    assert {name: event.kind for name, event in events.items()} == {"bad": "failed", "child": "failed", "grandchild": "failed", "good": "done"}
+    assert {name: event.kind for name, event in events.items()} == {
+        "bad": "failed",
+        "child": "failed",
+        "grandchild": "failed",
+        "good": "done",
+    }
     assert events["bad"].data["message"] == "no such number"
     assert "test_local.py" in events["bad"].data["frames"][-1]
     assert events["grandchild"].data["message"] == "needs child, which failed"

@@ -97,7 +97,10 @@ def test_training_lowers_the_loss_and_moves_the_margin():
 
 
 def test_two_objectives_with_one_seed_see_the_same_pairs_in_the_same_order():
-    pools = [[next(stream_of_pools).tolist() for _ in range(9)] for stream_of_pools in (draw_pools(make_job(Dpo())), draw_pools(make_job(SortedMargins())))]
+    pools = [
+        [next(stream_of_pools).tolist() for _ in range(9)]
+        for stream_of_pools in (draw_pools(make_job(Dpo())), draw_pools(make_job(SortedMargins())))
+    ]
     assert pools[0] == pools[1]
     assert sorted(sum(pools[0][:3], [])) == list(range(24))  # an epoch holds every pair once
 

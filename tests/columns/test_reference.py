@@ -1,0 +1,94 @@
+"""The reference column: right, computed once, and shared only by what really is the same."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from prefbench.columns.compute import Context, column_values, pair_column
+from prefbench.columns.plugin import ReferenceMargin
+from prefbench.columns.reference import reference_column, reference_key
+from prefbench.errors import PrefbenchError
+from prefbench.train.forward import make_scorer
+from tests.models import random_tokens, tiny_llama
+from tests.train.test_forward import naive_sum
+
+
+class Counting:
+    """A scorer that counts its forwards."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.scorer, self.forwards = make_scorer(tiny_llama(seed), "float32"), 0
+        self.model, self.dtype = self.scorer.model, self.scorer.dtype
+
+    def token_log_probs(self, batch):
+        self.forwards += 1
+        return self.scorer.token_log_probs(batch)
+
+
+def test_sums_equal_the_naive_ones_in_the_order_of_the_pairs(tmp_path):
+    tokens = random_tokens(9)
+    chosen, rejected = reference_column(Counting(), "w", tokens, 60, tmp_path).sums()
+    with torch.no_grad():
+        expected = [float(naive_sum(tiny_llama(), p, a)) for p, a in zip(tokens.prompt_ids, tokens.rejected_ids, strict=True)]
+    assert rejected == pytest.approx(expected, rel=1e-5)
+    assert chosen.shape == (9,)
+
+
+def test_the_second_use_costs_no_forward_and_gives_the_same_per_token_values(tmp_path):
+    tokens, first, second = random_tokens(9), Counting(), Counting()
+    made = reference_column(first, "w", tokens, 60, tmp_path)
+    read = reference_column(second, "w", tokens, 60, tmp_path)
+    assert (first.forwards > 0, second.forwards) == (True, 0)
+    assert all(np.array_equal(a, b) for a, b in zip(made.chosen + made.rejected, read.chosen + read.rejected, strict=True))
+
+
+def test_weights_tokens_and_dtype_each_miss_the_cache():
+    tokens = random_tokens(3)
+    changed = dataclasses.replace(tokens, chosen_ids=((*tokens.chosen_ids[0], 9), *tokens.chosen_ids[1:]))
+    keys = {reference_key("w", tokens, "float32"), reference_key("v", tokens, "float32"), reference_key("w", tokens, "bfloat16")}
+    assert len(keys | {reference_key("w", changed, "float32")}) == 4
+
+
+def test_a_torn_cache_file_is_written_anew(tmp_path):
+    tokens = random_tokens(3)
+    expected = reference_column(Counting(), "w", tokens, 60, tmp_path).sums()
+    (path,) = tmp_path.rglob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:50])
+    assert np.array_equal(reference_column(Counting(), "w", tokens, 60, tmp_path).sums(), expected)
+
+
+def test_a_columns_values_are_computed_from_the_context_and_cached(tmp_path):
+    tokens = random_tokens(4)
+    context = Context(tokens, reference_column(Counting(), "w", tokens, 60, tmp_path))
+    values = column_values(ReferenceMargin(), {}, context, "key", tmp_path)
+    chosen, rejected = context.reference.sums()
+    assert values == pytest.approx(chosen - rejected)
+
+    class Refuses(ReferenceMargin):
+        def compute(self, context):
+            raise AssertionError("it is cached")
+
+    assert np.array_equal(column_values(Refuses(), {}, context, "key", tmp_path), values)
+
+
+@pytest.mark.parametrize("values", [np.zeros(3), np.zeros((4, 1)), np.full(4, np.nan)])
+def test_a_column_of_the_wrong_shape_or_with_nan_is_refused(tmp_path, values):
+    tokens = random_tokens(4)
+
+    class Wrong(ReferenceMargin):
+        def compute(self, context):
+            return values
+
+    with pytest.raises(PrefbenchError, match="reference-margin"):
+        column_values(Wrong(), {}, Context(tokens, reference_column(Counting(), "w", tokens, 60, tmp_path)), "key", tmp_path)
+
+
+def test_a_column_that_comes_with_the_pairs_needs_every_pair():
+    tokens = random_tokens(2)
+    with_gap = [dataclasses.replace(pair, columns={"gap": float(i)}) for i, pair in enumerate(tokens.pairs)]
+    assert pair_column(with_gap, "gap").tolist() == [0.0, 1.0]
+    assert pair_column([with_gap[0], tokens.pairs[1]], "gap") is None

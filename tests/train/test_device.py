@@ -1,0 +1,59 @@
+"""Threads and jobs are chosen from measured seconds, and never more of them than cores."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from prefbench.train.device import choose_jobs, compute_dtype, seconds_by_threads
+from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
+
+
+@pytest.mark.parametrize(
+    ("measured", "cores", "cells", "expected"),
+    [
+        ({1: 1.0, 2: 0.9, 4: 0.8}, 4, 20, (4, 1)),  # many small cells: one thread each
+        ({1: 1.0, 2: 0.5, 4: 0.25}, 4, 1, (1, 4)),  # one cell that scales: all threads
+        ({1: 1.0, 2: 0.9, 4: 25.0}, 4, 1, (1, 2)),  # threads that hurt are not used
+        ({1: 1.0, 2: 0.55}, 2, 8, (2, 1)),
+        ({1: 1.0}, 1, 8, (1, 1)),
+        ({1: 1.0, 2: 0.6, 4: 0.4}, 4, 3, (3, 1)),  # three cells: three workers, not four
+    ],
+)
+def test_choice(measured, cores, cells, expected):
+    jobs, threads = choose_jobs(measured, cores, cells)
+    assert (jobs, threads) == expected
+    assert jobs * threads <= cores
+
+
+def test_measuring_leaves_the_thread_count_as_it_was():
+    before = torch.get_num_threads()
+    measured = seconds_by_threads(lambda: None, cores=2, repeats=3)
+    assert set(measured) == {1, 2}
+    assert torch.get_num_threads() == before
+
+
+def test_a_rule_names_its_dtype_and_auto_is_float32_without_native_bfloat16():
+    assert compute_dtype("bfloat16") == "bfloat16"
+    assert compute_dtype("auto") == ("bfloat16" if torch.cuda.is_available() else "float32")
+
+
+def test_clocks_that_nest_add_up():
+    clocks = Clocks()
+    with clocks.time("train"):
+        time.sleep(0.02)
+        with clocks.time("select"):
+            time.sleep(0.05)
+    assert clocks.seconds["select"] >= 0.05
+    assert 0.02 <= clocks.seconds["train"] < 0.05
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="measures the resident set, which is not what counts on a GPU")
+def test_the_peak_is_of_the_time_since_the_reset():
+    big = torch.ones(30_000_000)
+    high = peak_memory_bytes()
+    del big
+    reset_peak_memory()
+    assert peak_memory_bytes() < high - 50_000_000
