@@ -57,17 +57,17 @@ def _device() -> str:
 
 
 def _alpaca_eval() -> str:
-    from prefbench.evaluate.stand_ins import harness_imports
+    from prefbench.evaluate.stand_ins import stand_ins
 
-    with harness_imports():
+    with stand_ins():
         import alpaca_eval.metrics.glm_winrate  # noqa: F401 - that it imports is what is checked
     return "imports"
 
 
 def _fastchat() -> str:
-    from prefbench.evaluate.stand_ins import harness_imports
+    from prefbench.evaluate.stand_ins import stand_ins
 
-    with harness_imports():
+    with stand_ins():
         import fastchat.llm_judge.common  # noqa: F401 - that it imports is what is checked
     return "imports"
 

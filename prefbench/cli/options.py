@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 TrackName = Annotated[str, typer.Argument(help="A packaged track by name, or the path of a track file.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder; runs/TRACK unless given.")]
-Only = Annotated[list[str] | None, typer.Option(help="Run this method (again for more); one that the track does not know gets its defaults.")]
+Only = Annotated[
+    list[str] | None, typer.Option(help="Run this method (again for more); one that the track does not know gets its defaults.")
+]
 Schedulers = Annotated[list[str] | None, typer.Option("--scheduler", help="Run the methods with this scheduler (again for more).")]
 Seeds = Annotated[str | None, typer.Option(help="A number of seeds, or a list such as 0,3,7; the track's own unless given.")]
 PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="A plugin file that is not packaged (again for more).")]

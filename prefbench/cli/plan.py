@@ -35,4 +35,8 @@ def plan(
         for cell in planned.cells
     ]
     skipped = [{"cell": f"{label}.*", "status": "skipped", "why": reason} for label, reason in planned.track.skipped.items()]
-    print_rows([*rows, *skipped], format.value, title=f"{planned.track.name} version {planned.track.version}: {len(planned.pending)} of {len(rows)} cells to run")
+    print_rows(
+        [*rows, *skipped],
+        format.value,
+        title=f"{planned.track.name} version {planned.track.version}: {len(planned.pending)} of {len(rows)} cells to run",
+    )

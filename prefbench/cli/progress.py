@@ -49,7 +49,9 @@ class Progress:
         self.cells = {cell.id for cell in planned.pending}
         self.bar.update(self.total, total=len(self.cells))
         track = planned.track
-        self.say(f"{track.name} version {track.version}: {len(self.cells)} of {len(planned.cells)} cells to run, into {planned.folder.root}")
+        self.say(
+            f"{track.name} version {track.version}: {len(self.cells)} of {len(planned.cells)} cells to run, into {planned.folder.root}"
+        )
         for label, reason in track.skipped.items():
             self.say(f"skipped: {label}: {reason}")
 

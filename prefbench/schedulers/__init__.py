@@ -1,0 +1,1 @@
+"""The built-in schedulers, registered through the same hook as a stranger's."""

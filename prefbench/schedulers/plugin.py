@@ -1,0 +1,14 @@
+"""Registers the built-in schedulers."""
+
+from __future__ import annotations
+
+from prefbench.api import Scheduler, hookimpl
+from prefbench.schedulers.loss_ranked import LossRanked
+from prefbench.schedulers.random_subset import RandomSubset
+from prefbench.schedulers.uniform import Uniform
+
+
+@hookimpl
+def prefbench_schedulers() -> list[type[Scheduler]]:
+    """The built-in schedulers."""
+    return [Uniform, RandomSubset, LossRanked]
