@@ -67,8 +67,7 @@ def encode_answers(
     plain = bool(prompts) and isinstance(prompts[0], str)
     full = encode(tokenizer, full_texts, special=plain)
     return [
-        _close(tokenizer, _continuation(tokenizer, ids, head, answer))
-        for ids, head, answer in zip(full, prompt_ids, answers, strict=True)
+        _close(tokenizer, _continuation(tokenizer, ids, head, answer)) for ids, head, answer in zip(full, prompt_ids, answers, strict=True)
     ]
 
 

@@ -42,9 +42,7 @@ def items_of(items: Sequence[Mapping[str, Any]], harness: str) -> list[Mapping[s
     return [item for item in items if item["harness"] == harness]
 
 
-def measure(
-    harnesses: Mapping[str, Harness], items: Sequence[Mapping[str, Any]], calibrations: Mapping[str, Calibration]
-) -> Scores:
+def measure(harnesses: Mapping[str, Harness], items: Sequence[Mapping[str, Any]], calibrations: Mapping[str, Calibration]) -> Scores:
     """The scores of a cell's items. Raises PrefbenchError (exit code 3) where two harnesses call different metrics by one name."""
     means: dict[str, Mapping[str, float]] = {}
     fits: dict[str, FittedScore] = {}
