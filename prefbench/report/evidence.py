@@ -1,0 +1,91 @@
+"""What a board is derived from: the track, the records, the judged items and the numbers that harnesses fixed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefbench.api import Calibration, Harness
+from prefbench.errors import PrefbenchError
+from prefbench.registry import Registry, build
+from prefbench.report.metrics import Scores, measure
+from prefbench.store.folder import Folder
+
+DONE = "done"
+"""The status of a cell that has a result."""
+
+
+@dataclass(frozen=True)
+class CellEvidence:
+    """A cell's record, and its scores where it is done."""
+
+    record: Mapping[str, Any]
+    scores: Scores | None
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """The labels of its method and its scheduler, which name its row."""
+        return str(self.record["method"]["label"]), str(self.record["scheduler"]["label"])
+
+    @property
+    def seed(self) -> int:
+        """The cell's seed."""
+        return int(self.record["seed"])
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A folder's track (the tables of its file) and its cells by name, in the order of names."""
+
+    track: Mapping[str, Any]
+    cells: Mapping[str, CellEvidence]
+
+
+def read_evidence(root: Path, harnesses: Mapping[str, Harness]) -> Evidence:
+    """Read and score everything under a run folder or a board folder; raises PrefbenchError naming the file that is missing or damaged."""
+    folder = Folder(root)
+    known = calibrations(folder.artefacts())
+    return Evidence(read_tables(folder), {cell: read_cell(folder, cell, harnesses, known) for cell in folder.records()})
+
+
+def read_cell(folder: Folder, cell: str, harnesses: Mapping[str, Harness], known: Mapping[str, Calibration]) -> CellEvidence:
+    """One cell with its scores."""
+    record = folder.read_record(cell)
+    if record["status"] != DONE:
+        return CellEvidence(record, None)
+    path = folder.items_path(cell)
+    if not path.exists():
+        raise PrefbenchError(f"{path}: the items of a cell that is done are missing", "restore the file, or run the cell again")
+    return CellEvidence(record, measure(harnesses, folder.items(cell), known))
+
+
+def calibrations(artefacts: Mapping[str, Mapping[str, Any]]) -> dict[str, Calibration]:
+    """The calibration of each harness that fixed some numbers; no board keeps its texts."""
+    return {name: Calibration(numbers=numbers) for name, numbers in artefacts.items()}
+
+
+def read_tables(folder: Folder) -> dict[str, Any]:
+    """The tables of the track file, read without looking for the plugins that it names; [track] has a name and a version."""
+    try:
+        tables = tomllib.loads(folder.track.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PrefbenchError(f"{folder.track}: there is no track file", "name a run folder or a board folder") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PrefbenchError(f"{folder.track}: not a TOML file: {error}", "restore it from the run or from version control") from None
+    if not {"name", "version"} <= tables.get("track", {}).keys():
+        raise PrefbenchError(
+            f"{folder.track}: the table [track] needs a name and a version", "restore it from the run or from version control"
+        )
+    return tables
+
+
+def track_harnesses(folder: Folder, registry: Registry) -> dict[str, Harness]:
+    """The harnesses that the track file names, with its options; nothing else of the track needs to be installed.
+
+    Raises PrefbenchError where a harness is not known or an option does not fit it.
+    """
+    tables = [dict(table) for table in read_tables(folder).get("harness", [])]
+    return {name: build(registry.get("harness", name), table) for table in tables if (name := table.pop("name", ""))}

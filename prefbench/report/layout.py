@@ -1,0 +1,118 @@
+"""The columns of a board in their fixed order, and how each number is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from prefbench.report.stats import Estimate
+
+DIGITS = 6
+"""Significant digits in board.csv."""
+
+CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
+"""MT-Bench's, in its order."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's name in records, its title on a page, how it is shown, and the range that its true value lies in."""
+
+    name: str
+    title: str
+    decimals: int = 2
+    percent: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+
+    def clip(self, estimate: Estimate) -> Estimate:
+        """The estimate with its interval cut to the metric's range."""
+        return dataclasses.replace(estimate, low=_clip(estimate.low, self), high=_clip(estimate.high, self))
+
+    def show(self, estimate: Estimate | None) -> str:
+        """``64.9 [61.9, 67.9]``; the value alone where nothing can be said about its spread; empty without an estimate."""
+        if estimate is None:
+            return ""
+        if math.isnan(estimate.se):
+            return self._number(estimate.value)
+        return f"{self._number(estimate.value)} [{self._number(estimate.low)}, {self._number(estimate.high)}]"
+
+    def _number(self, value: float) -> str:
+        return fixed(100 * value if self.percent else value, self.decimals)
+
+
+def _share(name: str, title: str) -> Metric:
+    return Metric(name, title, decimals=1, percent=True, low=0.0, high=1.0)
+
+
+def _rating(name: str, title: str) -> Metric:
+    return Metric(name, title, low=1.0, high=10.0)
+
+
+GOLD = _share("gold_win_rate", "Gold win rate")
+JUDGED = _share("win_rate", "Judge win rate")
+CONTROLLED = _share("length_controlled_win_rate", "Length-controlled win rate")
+
+RANKING = (GOLD, CONTROLLED, JUDGED)
+"""A board is sorted by the first of these that it has."""
+
+METRICS = (
+    GOLD,
+    JUDGED,
+    CONTROLLED,
+    _rating("mt_bench", "MT-Bench"),
+    _rating("mt_bench_turn_1", "Turn 1"),
+    _rating("mt_bench_turn_2", "Turn 2"),
+    *(_rating(f"mt_bench[{category}]", category.capitalize()) for category in CATEGORIES),
+    _share("held_out_accuracy", "Held-out accuracy"),
+    _share("held_out_gold_accuracy", "Held-out gold accuracy"),
+    Metric("margin", "Margin (nats)"),
+    Metric("chosen_reward", "Chosen reward (nats)"),
+    Metric("kl", "KL (nats)", low=0.0),
+    Metric("length", "Length (characters)", decimals=1, low=0.0),
+)
+"""Every metric that the built-in harnesses give. A win rate is a share on disk and a percentage on a page."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost of a row: the mean over its seeds, without an interval."""
+
+    name: str
+    title: str
+
+
+COSTS = (
+    Cost("train_seconds", "Train (s)"),
+    Cost("pairs_forward", "Pairs forward"),
+    Cost("pairs_backward", "Pairs backward"),
+    Cost("peak_memory_mib", "Peak memory (MiB)"),
+)
+
+
+def ordered(names: Iterable[str]) -> list[Metric]:
+    """The metrics of these names: the known ones in their order, then a stranger's by name."""
+    present = set(names)
+    known = [metric for metric in METRICS if metric.name in present]
+    return known + [Metric(name, name) for name in sorted(present - {metric.name for metric in known})]
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number with that many decimals, and no minus before a zero."""
+    return f"{round(_settled(value), decimals) + 0.0:.{decimals}f}"
+
+
+def significant(value: float) -> str:
+    """A number with ``DIGITS`` significant digits and no trailing zeros; empty for NaN."""
+    return "" if math.isnan(value) else f"{_settled(value) + 0.0:.{DIGITS}g}"
+
+
+def _settled(value: float) -> float:
+    """The value to 12 digits: machines whose sums differ in the last bit then round a tie to the same side."""
+    return float(f"{value:.11e}")
+
+
+def _clip(bound: float, metric: Metric) -> float:
+    return bound if math.isnan(bound) else min(max(bound, metric.low), metric.high)

@@ -1,0 +1,193 @@
+"""README.md of a board: its tables in Markdown, what they rest on, and the commands that make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from prefbench.report.layout import CATEGORIES, COSTS, METRICS, Metric
+from prefbench.report.rows import BASELINE, Board, Row, written_options
+
+SCREENING = 5
+"""A row with fewer seeds is marked: it shows large differences only."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column: its title, its cell for a row, and how Markdown aligns it."""
+
+    title: str
+    cell: Callable[[Row], str]
+    align: str = "---:"
+
+
+_HEADLINE = ("gold_win_rate", "win_rate", "length_controlled_win_rate", "mt_bench")
+_MT_BENCH = ("mt_bench", "mt_bench_turn_1", "mt_bench_turn_2", *(f"mt_bench[{category}]" for category in CATEGORIES))
+_UNJUDGED = ("held_out_accuracy", "held_out_gold_accuracy", "margin", "chosen_reward", "kl", "length")
+_LOST = ("null", "unparsed")
+"""Names of counts of questions that the judge left without a verdict."""
+
+
+def page(board: Board) -> str:
+    """The whole page. The same records and items give the same text."""
+    sections = [
+        f"# {board.title}",
+        board.track["track"].get("description", ""),
+        _leaderboard(board),
+        _section("MT-Bench", _metrics(board, _MT_BENCH), "", board),
+        _section(
+            "Without a judge", _metrics(board, _UNJUDGED), "Margin and chosen reward are log-ratios to the reference, without beta.", board
+        ),
+        _section("Other metrics", _metrics(board, _strangers(board)), "", board),
+        _section("Costs", [*_costs(board), *_counts(board)], "Times, pairs and memory are means over seeds, judgments are sums.", board),
+        _section("Settings", _settings(), f"Tuning: {board.track['track'].get('tuning') or 'not declared'}.", board),
+        _rules(board),
+        _again(board),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+# ---------------------------------------------------------------- sections
+
+
+def _leaderboard(board: Board) -> str:
+    columns = [Column("Seeds", _seeds), *_metrics(board, _HEADLINE)]
+    ranking = [metric for metric in board.compared if metric == board.ranked_by]
+    columns[2:2] = [Column(f"{metric.title} minus {BASELINE[0]}'s", partial(_difference, metric)) for metric in ranking]
+    return "\n\n".join([_table(board, columns), _legend(board), "![Win rates of every row with their intervals](forest.png)"])
+
+
+def _difference(metric: Metric, row: Row) -> str:
+    return metric.show(row.versus.get(metric.name))
+
+
+def _seeds(row: Row) -> str:
+    return f"{len(row.seeds)}{' (screening)' if 0 < len(row.seeds) < SCREENING else ''}"
+
+
+def _legend(board: Board) -> str:
+    """What the intervals mean, and everything that a reader of the numbers above must not miss."""
+    lines = [
+        "Mean over seeds [95 % interval over crossed seeds and questions], win rates in percent. The intervals speak of this base model "
+        "and these pairs.",
+        f"A seed varies {', '.join(board.track['track'].get('seed_varies', ())) or 'what the track does not declare'}.",
+    ]
+    if board.compared:
+        lines.append("The difference is paired over seeds and questions, and not corrected for the number of rows.")
+    if any(0 < len(row.seeds) < SCREENING for row in board.rows):
+        lines.append(f"Screening: fewer than {SCREENING} seeds, enough for large differences only.")
+    if any(len(row.seeds) == 1 for row in board.rows):
+        lines.append("The interval of a single seed speaks of questions only.")
+    lines += [f"{row.label}: {note}." for row in board.rows for note in (*row.unfinished, *row.refused, *_lost(row))]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _lost(row: Row) -> list[str]:
+    """Verdicts that are missing: coverage below 100 % is never silent."""
+    return [
+        f"{counts[name]} of {sum(counts.values())} {harness} verdicts {name}"
+        for harness, counts in row.counts.items()
+        for name in _LOST
+        if counts.get(name)
+    ]
+
+
+def _strangers(board: Board) -> list[str]:
+    known = {metric.name for metric in METRICS}
+    return [metric.name for metric in board.metrics if metric.name not in known]
+
+
+def _costs(board: Board) -> list[Column]:
+    return [Column(cost.title, partial(_cost, cost.name)) for cost in COSTS if any(cost.name in row.costs for row in board.rows)]
+
+
+def _cost(name: str, row: Row) -> str:
+    return f"{row.costs[name]:,.0f}" if name in row.costs else ""
+
+
+def _counts(board: Board) -> list[Column]:
+    return [Column(f"{harness} {name}", partial(_count, harness, name)) for harness, name in board.counted]
+
+
+def _count(harness: str, name: str, row: Row) -> str:
+    return str(row.counts.get(harness, {}).get(name, ""))
+
+
+def _settings() -> list[Column]:
+    return [
+        Column("Objective", lambda row: row.settings["method"].get("objective") or "", "---"),
+        Column("Options", lambda row: written_options(row.settings["method"].get("options")), "---"),
+        Column("Learning rate", lambda row: f"{row.settings['method'].get('learning_rate') or ''}"),
+        Column("From", lambda row: _origin(row.settings["method"]), "---"),
+        Column("Scheduler's options", lambda row: written_options(row.settings["scheduler"].get("options")), "---"),
+        Column("From", lambda row: _origin(row.settings["scheduler"]), "---"),
+    ]
+
+
+def _origin(block: Mapping[str, Any]) -> str:
+    origin = block.get("origin") or {}
+    return f"{origin.get('distribution', '')} {origin.get('version', '')}".strip()
+
+
+def _rules(board: Board) -> str:
+    """The track's tables that fix source, judge, budget and harnesses, a line each."""
+    tables = [(name, board.track[name]) for name in ("source", "judge", "train") if name in board.track]
+    tables += [("harness", table) for table in board.track.get("harness", [])]
+    lines = [f"- {name}: {written_options(table)}" for name, table in tables]
+    return "\n".join(
+        ["## Rules", "", "[track.toml](track.toml) fixes them; results of another track or version do not compare.", "", *lines]
+    )
+
+
+def _again(board: Board) -> str:
+    folder = f"leaderboards/{board.track['track']['name']}"
+    return "\n".join(
+        [
+            "## Again",
+            "",
+            "```console",
+            f"prefbench board check {folder}    # every number here, from records and items",
+            f"prefbench run {folder}/track.toml{_seed_option(board)}    # records and items, from nothing",
+            "```",
+        ]
+    )
+
+
+def _seed_option(board: Board) -> str:
+    """The seeds of the board, where they are not those that the track runs."""
+    seeds = sorted({seed for row in board.rows for seed in row.seeds})
+    if not seeds or seeds == sorted(board.track["track"].get("seeds", ())):
+        return ""
+    return f" --seeds {','.join(map(str, seeds))}{',' if len(seeds) == 1 else ''}"
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _metrics(board: Board, names: Iterable[str]) -> list[Column]:
+    """The columns of those metrics that the board has."""
+    found = {metric.name: metric for metric in board.metrics}
+    return [Column(found[name].title, partial(_estimate, found[name])) for name in names if name in found]
+
+
+def _estimate(metric: Metric, row: Row) -> str:
+    return metric.show(row.metrics.get(metric.name))
+
+
+def _section(title: str, columns: Sequence[Column], sentence: str, board: Board) -> str:
+    """A titled table; nothing without columns."""
+    return "\n\n".join(part for part in (f"## {title}", sentence, _table(board, columns)) if part) if columns else ""
+
+
+def _table(board: Board, columns: Sequence[Column]) -> str:
+    columns = [Column("Method", lambda row: row.method, "---"), Column("Scheduler", lambda row: row.scheduler, "---"), *columns]
+    lines = [[column.title for column in columns], [column.align for column in columns]]
+    lines += [[_escaped(column.cell(row)) for column in columns] for row in board.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Text that stays in its cell: a bar would end it."""
+    return text.replace("|", "\\|").replace("\n", " ")

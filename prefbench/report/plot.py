@@ -1,0 +1,122 @@
+"""The forest plot of a board: every row's win rates with their intervals, as a PNG."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from prefbench.config import UNTRAINED
+from prefbench.report.layout import CONTROLLED, GOLD, JUDGED, Metric
+from prefbench.report.rows import Board, Row
+from prefbench.report.stats import Estimate
+
+DPI = 110
+ROW_INCHES = 0.44
+"""Height of a row with its marks."""
+
+MARGIN = 2.0
+"""Percentage points beyond the outermost interval."""
+
+CAPTION = "win rate against the starting model, %\nbars: 95 % intervals; in brackets: seeds"
+
+INK, FAINT, BAND = "#222222", "#8a8a8a", "#f5f5f3"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a win rate is drawn: a shape and a colour that differ in print and for colour-blind readers."""
+
+    metric: Metric
+    shape: str
+    colour: str
+    label: str
+
+
+MARKS = (
+    Mark(GOLD, "D", "#b8860b", "gold"),
+    Mark(CONTROLLED, "o", "#0b62a4", "length-controlled"),
+    Mark(JUDGED, "s", "#8f8f8f", "judge, raw"),
+)
+
+
+def forest(board: Board) -> bytes:
+    """The plot as PNG bytes: rows in the board's order, best at the top, in percent; an even match is the dashed line.
+
+    The axis spans the trained rows: what lies beyond it, as an untrained model's win rate may, is written at the edge.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    marks = [mark for mark in MARKS if board.has(mark.metric.name)]
+    rows = [row for row in board.rows if any(mark.metric.name in row.metrics for mark in marks)]
+    figure = Figure(figsize=(7.6, 1.55 + ROW_INCHES * max(len(rows), 1)), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    span = _span(rows, marks)
+    for position, row in enumerate(rows):
+        if position % 2 == 0:
+            axes.axhspan(position - 0.5, position + 0.5, color=BAND, zorder=0)
+        for place, mark in enumerate(marks):
+            if mark.metric.name in row.metrics:
+                _draw(axes, position + (place - (len(marks) - 1) / 2) * 0.24, mark, row.metrics[mark.metric.name], span)
+    _frame(axes, board, rows, span)
+    _legend(axes, marks)
+    data = io.BytesIO()
+    figure.savefig(data, format="png", metadata={"Software": None})
+    return data.getvalue()
+
+
+def _span(rows: list[Row], marks: list[Mark]) -> tuple[float, float]:
+    """The ends of the axis in percent: 50, the intervals of the trained rows (of all, where none is trained), and what lies among them."""
+    trained = [row for row in rows if row.scheduler != UNTRAINED] or rows
+    inner = _extent(_estimates(trained, marks), 50.0 - MARGIN, 50.0 + MARGIN)
+    shown = [estimate for estimate in _estimates(rows, marks) if inner[0] <= 100 * estimate.value <= inner[1]]
+    return _extent(shown, *inner)
+
+
+def _estimates(rows: list[Row], marks: list[Mark]) -> list[Estimate]:
+    return [row.metrics[mark.metric.name] for row in rows for mark in marks if mark.metric.name in row.metrics]
+
+
+def _extent(estimates: list[Estimate], low: float, high: float) -> tuple[float, float]:
+    """The ends widened to hold every interval with a margin, within what a percentage can be."""
+    ends = [100 * end for e in estimates for end in (e.value, e.low, e.high) if not math.isnan(end)]
+    return max(min([low, *(end - MARGIN for end in ends)]), -1.0), min(max([high, *(end + MARGIN for end in ends)]), 101.0)
+
+
+def _draw(axes: Any, height: float, mark: Mark, estimate: Estimate, span: tuple[float, float]) -> None:
+    value, low, high = 100 * estimate.value, 100 * estimate.low, 100 * estimate.high
+    if not span[0] <= value <= span[1]:
+        text, edge, side = (f"◂ {value:.1f}", span[0], "left") if value < span[0] else (f"{value:.1f} ▸", span[1], "right")
+        axes.text(edge, height, text, color=mark.colour, fontsize=8, ha=side, va="center")
+        return
+    if not math.isnan(low):
+        axes.plot([low, high], [height, height], color=mark.colour, linewidth=1.8, solid_capstyle="butt", zorder=2)
+    axes.plot(value, height, mark.shape, color=mark.colour, markersize=5, markeredgecolor="white", markeredgewidth=0.6, zorder=3)
+
+
+def _frame(axes: Any, board: Board, rows: list[Row], span: tuple[float, float]) -> None:
+    axes.axvline(50, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.set_xlim(*span)
+    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
+    axes.set_yticks(range(len(rows)), [f"{row.label}  ({len(row.seeds)})" for row in rows], fontsize=9.5, color=INK)
+    axes.set_xlabel(CAPTION, fontsize=9, color=INK)
+    axes.tick_params(axis="both", length=0, pad=6)
+    axes.tick_params(axis="x", labelsize=9, labelcolor=INK)
+    axes.grid(axis="x", color="#e2e2e2", linewidth=0.8, zorder=1)
+    axes.set_axisbelow(True)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    axes.set_title(board.title, fontsize=11, color=INK, loc="left", pad=24, fontweight="bold")
+
+
+def _legend(axes: Any, marks: list[Mark]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=mark.colour, marker=mark.shape, markersize=5, linewidth=1.8, label=mark.label) for mark in marks]
+    if handles:
+        axes.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=len(handles), frameon=False, fontsize=9, labelcolor=INK
+        )

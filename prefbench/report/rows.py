@@ -1,0 +1,155 @@
+"""The rows of a leaderboard, re-derived from records and judged items, and their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from prefbench.config import UNTRAINED
+from prefbench.report.evidence import CellEvidence, Evidence
+from prefbench.report.layout import COSTS, RANKING, Metric, ordered
+from prefbench.report.samples import Sample, difference, samples
+from prefbench.report.stats import Estimate
+
+BASELINE = ("dpo", "uniform")
+"""The row that the others are compared with, where a board has it."""
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with a scheduler over its seeds.
+
+    ``metrics`` holds mean and interval by name, ``versus`` the paired difference to the baseline row, ``costs`` means over seeds, and
+    ``counts`` sums over seeds by harness. ``refused`` says which metric some seeds cannot give and why, ``unfinished`` which cells have no
+    result and why. ``settings`` are the record's blocks ``method`` and ``scheduler``.
+    """
+
+    method: str
+    scheduler: str
+    seeds: tuple[int, ...]
+    metrics: Mapping[str, Estimate]
+    versus: Mapping[str, Estimate]
+    costs: Mapping[str, float]
+    counts: Mapping[str, Mapping[str, int]]
+    refused: tuple[str, ...]
+    unfinished: tuple[str, ...]
+    settings: Mapping[str, Mapping[str, Any]] = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """``dpo + uniform``; the method alone for a trivial row."""
+        return self.method if self.scheduler == UNTRAINED else f"{self.method} + {self.scheduler}"
+
+
+@dataclass(frozen=True)
+class Board:
+    """A track's rows, best first, and the metrics that any of them has, in their fixed order."""
+
+    track: Mapping[str, Any]
+    metrics: tuple[Metric, ...]
+    ranked_by: Metric | None
+    rows: tuple[Row, ...]
+
+    @property
+    def title(self) -> str:
+        """The track's name and version."""
+        return f"{self.track['track']['name']}, version {self.track['track']['version']}"
+
+    @property
+    def compared(self) -> tuple[Metric, ...]:
+        """The metrics with a difference to the baseline."""
+        names = {name for row in self.rows for name in row.versus}
+        return tuple(metric for metric in self.metrics if metric.name in names)
+
+    @property
+    def counted(self) -> list[tuple[str, str]]:
+        """Harness and name of every count, sorted."""
+        return sorted({(harness, name) for row in self.rows for harness, counts in row.counts.items() for name in counts})
+
+    def has(self, name: str) -> bool:
+        """Whether any row has the metric."""
+        return any(metric.name == name for metric in self.metrics)
+
+
+def build(evidence: Evidence) -> Board:
+    """The rows of the cells, sorted by the first metric of ``RANKING`` that any has; a row without it comes last."""
+    grouped: dict[tuple[str, str], list[CellEvidence]] = {}
+    for cell in evidence.cells.values():
+        grouped.setdefault(cell.row, []).append(cell)
+    groups = {key: sorted(cells, key=lambda cell: cell.seed) for key, cells in grouped.items()}
+    measured = samples([{cell.seed: cell.scores for cell in cells if cell.scores} for cells in groups.values()])
+    metrics = ordered(name for own in measured for name in own)
+    baseline = dict(zip(groups, measured, strict=True)).get(BASELINE, {})
+    rows = [_row(cells, own, metrics, baseline) for cells, own in zip(groups.values(), measured, strict=True)]
+    ranked_by = next((metric for metric in RANKING if metric in metrics), None)
+    return Board(evidence.track, tuple(metrics), ranked_by, tuple(sorted(rows, key=lambda row: _rank(row, ranked_by))))
+
+
+def _rank(row: Row, metric: Metric | None) -> tuple[bool, float, str, str]:
+    estimate = row.metrics.get(metric.name) if metric else None
+    return estimate is None, -estimate.value if estimate else 0.0, row.method, row.scheduler
+
+
+def _row(cells: Sequence[CellEvidence], own: Mapping[str, Sample], metrics: Sequence[Metric], baseline: Mapping[str, Sample]) -> Row:
+    done = [cell for cell in cells if cell.scores]
+    method, scheduler = cells[0].row
+    versus = {} if (method, scheduler) == BASELINE else {m.name: difference(own.get(m.name), baseline.get(m.name)) for m in RANKING}
+    return Row(
+        method=method,
+        scheduler=scheduler,
+        seeds=tuple(cell.seed for cell in done),
+        metrics={metric.name: metric.clip(own[metric.name].estimate()) for metric in metrics if metric.name in own},
+        versus={name: estimate for name, estimate in versus.items() if estimate},
+        costs=_costs([cell.record for cell in done]),
+        counts=_counts(done),
+        refused=_refused(done),
+        unfinished=tuple(_unfinished(cell.record) for cell in cells if not cell.scores),
+        settings={"method": cells[0].record["method"], "scheduler": cells[0].record["scheduler"]},
+    )
+
+
+def _costs(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over the seeds that have the cost: a model that was not trained has none."""
+    found: dict[str, list[float]] = {cost.name: [] for cost in COSTS}
+    for record in records:
+        training = record["result"]["training"]
+        if training:
+            found["train_seconds"].append(record["clocks"]["train"])
+            found["pairs_forward"].append(training["pairs_forward"])
+            found["pairs_backward"].append(training["pairs_backward"])
+        found["peak_memory_mib"].append(record["peak_memory_bytes"] / MEBIBYTE)
+    return {name: float(np.mean(values)) for name, values in found.items() if values}
+
+
+def _counts(cells: Sequence[CellEvidence]) -> dict[str, dict[str, int]]:
+    sums: dict[str, dict[str, int]] = {}
+    for cell in cells:
+        for harness, counts in cell.scores.counts.items() if cell.scores else ():
+            own = sums.setdefault(harness, {})
+            for name, count in counts.items():
+                own[name] = own.get(name, 0) + count
+    return sums
+
+
+def _refused(cells: Sequence[CellEvidence]) -> tuple[str, ...]:
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        for refusal in cell.scores.refused.items() if cell.scores else ():
+            seeds.setdefault(refusal, []).append(f"s{cell.seed}")
+    return tuple(f"{', '.join(own)}: no {metric}: {why}" for (metric, why), own in seeds.items())
+
+
+def _unfinished(record: Mapping[str, Any]) -> str:
+    error = record.get("error")
+    reason = str(error["message"]).strip().splitlines()[:1] if error else []
+    return ": ".join([f"s{record['seed']} {record['status']}", *reason])
+
+
+def written_options(options: Mapping[str, Any] | None) -> str:
+    """``beta=0.3, gamma=0.5``."""
+    return ", ".join(f"{name}={value}" for name, value in (options or {}).items())

@@ -1,0 +1,106 @@
+"""What each row of a board measured, on axes that all its rows share, so that rows can be subtracted question by question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from prefbench.report.metrics import FittedScore, Scores
+from prefbench.report.stats import Estimate, crossed, fitted, question_draws
+
+RowScores = Mapping[int, Scores]
+"""The scores of a row's done cells by seed."""
+
+
+@dataclass(frozen=True)
+class MeanSample:
+    """A metric that is a mean over questions: ``values`` is (S, Q), NaN where a question has none."""
+
+    seeds: tuple[int, ...]
+    values: np.ndarray
+
+    def estimate(self) -> Estimate:
+        """Mean and interval."""
+        return crossed(self.values)
+
+    def minus(self, other: MeanSample) -> MeanSample | None:
+        """The paired difference on the seeds and questions that both have; None where they share none."""
+        seeds, here, there = _shared(self.seeds, other.seeds)
+        values = self.values[here] - other.values[there]
+        return None if np.isnan(values).all() else MeanSample(seeds, values)
+
+
+@dataclass(frozen=True)
+class FittedSample:
+    """A metric that is fitted: ``values`` is (S,), ``replicates`` (S, R) under draws of the questions that every row shares."""
+
+    seeds: tuple[int, ...]
+    values: np.ndarray
+    replicates: np.ndarray
+    questions: int
+
+    def estimate(self) -> Estimate:
+        """Mean and interval."""
+        return fitted(self.values, self.replicates, self.questions)
+
+    def minus(self, other: FittedSample) -> FittedSample | None:
+        """The paired difference on the seeds that both have; None where they share none."""
+        seeds, here, there = _shared(self.seeds, other.seeds)
+        if not seeds:
+            return None
+        questions = min(self.questions, other.questions)
+        return FittedSample(seeds, self.values[here] - other.values[there], self.replicates[here] - other.replicates[there], questions)
+
+
+Sample = MeanSample | FittedSample
+
+
+def difference(row: Sample | None, baseline: Sample | None) -> Estimate | None:
+    """The interval of a row's metric minus the baseline's, paired; None where one has no such metric or they share nothing."""
+    if isinstance(row, MeanSample) and isinstance(baseline, MeanSample):
+        paired: Sample | None = row.minus(baseline)
+    elif isinstance(row, FittedSample) and isinstance(baseline, FittedSample):
+        paired = row.minus(baseline)
+    else:
+        return None
+    return paired.estimate() if paired else None
+
+
+def samples(rows: Sequence[RowScores]) -> list[dict[str, Sample]]:
+    """The samples of each row by metric, in the order of ``rows``."""
+    found: list[dict[str, Sample]] = [{} for _ in rows]
+    scores = [score for row in rows for score in row.values()]
+    for metric in sorted({name for score in scores for name in score.means}):
+        axis = sorted({key for score in scores for key in score.means.get(metric, ())})
+        for row, own in zip(rows, found, strict=True):
+            values = {seed: score.means[metric] for seed, score in row.items() if metric in score.means}
+            if values:
+                own[metric] = _means(values, axis)
+    for metric in sorted({name for score in scores for name in score.fits}):
+        axis = sorted({key for score in scores if metric in score.fits for key in score.fits[metric].ids})
+        draws = question_draws(len(axis))
+        for row, own in zip(rows, found, strict=True):
+            fits = {seed: score.fits[metric] for seed, score in row.items() if metric in score.fits}
+            if fits:
+                own[metric] = _fits(fits, axis, draws)
+    return found
+
+
+def _means(values: Mapping[int, Mapping[str, float]], axis: Sequence[str]) -> MeanSample:
+    matrix = [[by_id.get(key, np.nan) for key in axis] for by_id in values.values()]
+    return MeanSample(tuple(values), np.array(matrix, dtype=np.float64))
+
+
+def _fits(fits: Mapping[int, FittedScore], axis: Sequence[str], draws: np.ndarray) -> FittedSample:
+    position = {key: column for column, key in enumerate(axis)}
+    replicates = [score.fit.resample(draws[:, [position[key] for key in score.ids]]) for score in fits.values()]
+    values = np.array([score.fit.value for score in fits.values()], dtype=np.float64)
+    return FittedSample(tuple(fits), values, np.array(replicates, dtype=np.float64), min(len(score.ids) for score in fits.values()))
+
+
+def _shared(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[tuple[int, ...], list[int], list[int]]:
+    """The seeds that both have, and their positions in each."""
+    seeds = tuple(seed for seed in first if seed in second)
+    return seeds, [first.index(seed) for seed in seeds], [second.index(seed) for seed in seeds]
