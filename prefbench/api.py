@@ -140,14 +140,14 @@ class Objective(Component, ABC):
     def per_pair(self, batch: PairBatch) -> torch.Tensor:
         """The loss of each pair, shape (B,); the core takes the mean. Pure: it changes neither the batch nor the objective."""
 
-    def update(self, batch: PairBatch) -> None:  # noqa: B027 - most objectives have no state, and an empty default is their answer
+    def update(self, batch: PairBatch) -> None:
         """Change state (moving averages, queues); called exactly once per optimiser step, before ``per_pair``, on the trained pairs, detached."""
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able state for the checkpoint."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - nothing to restore where there is no state
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` gave."""
 
 
@@ -189,14 +189,14 @@ class Scheduler(Component, ABC):
     def select(self, pool: Pool, size: int, rng: np.random.Generator) -> np.ndarray:
         """``size`` distinct positions in the pool, each in [0, n)."""
 
-    def observe(self, previous: Pool, chosen: np.ndarray, current: Pool) -> None:  # noqa: B027 - only a scheduler that learns listens
+    def observe(self, previous: Pool, chosen: np.ndarray, current: Pool) -> None:
         """Called one step later, because a scheduler's reward is how the next pool looks."""
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able state for the checkpoint."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - nothing to restore where there is no state
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` gave."""
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from transformers.utils import logging
 
 from prefbench.api import Objective, Scheduler
 from prefbench.config import UNTRAINED, Row
@@ -33,13 +33,14 @@ OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is asked to do: ``prepare``, ``measure``, ``calibrate`` (a harness), ``data`` (of a seed) or ``cell``."""
+    """What a worker is asked to do: ``prepare``, ``measure`` (candidate thread counts), ``calibrate`` (a harness), ``data`` (of a seed) or ``cell``."""
 
     kind: str
     site: Site
     threads: int
     seed: int = 0
     harness: str = ""
+    candidates: tuple[int, ...] = ()
     cell: Cell | None = None
 
 
@@ -58,12 +59,13 @@ def workshop(site: Site) -> Workshop:
 def execute(order: Order, report: Report) -> Any:
     """What the engine calls in every worker; the result is plain data."""
     torch.set_num_threads(order.threads)
+    logging.disable_progress_bar()  # a bar per model file would fill the log of a run
     shop = workshop(order.site)
     if order.kind == "prepare":
         shop.prepare(lambda message: report({"message": message}))
         return None
     if order.kind == "measure":
-        return measure(shop, order.seed)
+        return measure(shop, order.seed, list(order.candidates))
     if order.kind == "calibrate":
         shop.calibration(order.harness)
         return None
@@ -74,7 +76,7 @@ def execute(order: Order, report: Report) -> Any:
     return CellRun(shop, order.cell, report).run()
 
 
-def measure(shop: Workshop, seed: int) -> dict[int, float]:
+def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float]:
     """Median seconds of a forward and backward over one pool, by thread count."""
     row = next(row for row in shop.track.rows if row.scheduler != UNTRAINED)
     job = training_job(shop, row, seed, shop.fresh_policy(), lambda _: None)
@@ -83,7 +85,7 @@ def measure(shop: Workshop, seed: int) -> dict[int, float]:
     def step() -> None:
         torch.autograd.backward([job.scorer.sequence_log_probs(batch).sum() for batch in pair_micro_batches(job, ids)])
 
-    return seconds_by_threads(step, usable_cores())
+    return seconds_by_threads(step, candidates)
 
 
 def training_job(shop: Workshop, row: Row, seed: int, scorer: Scorer, report: Report) -> TrainJob:

@@ -124,7 +124,7 @@ def find_track(name: str) -> Path:
     )
 
 
-def read_track(path: Path, registry: Registry, selection: Selection = Selection()) -> Track:  # noqa: B008 - frozen
+def read_track(path: Path, registry: Registry, selection: Selection = Selection()) -> Track:
     """A track file, checked against the registry. Raises one PrefbenchError that lists every mistake with file and key."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))

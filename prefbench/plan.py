@@ -83,7 +83,7 @@ class Planner:
         include: dict[str, dict[str, Any]] = {"train": self._train_include(row, seed, source)}
         keys = {"train": stage_key("train", include["train"])}
         judge = self.identify("judge", self.track.judge) if self.track.judge else None
-        harnesses = [self.identify("harness", named) for named in self.track.harnesses]
+        harnesses = {named.name: self.identify("harness", named) for named in self.track.harnesses}
         include["answer"] = {"train": keys["train"], "seed": seed, "harnesses": harnesses}
         keys["answer"] = stage_key("answer", include["answer"])
         include["judge"] = {"answer": keys["answer"], "judge": judge}

@@ -21,7 +21,7 @@ from prefbench.registry import Registry, load_registry
 from prefbench.report.board import Board, render
 from prefbench.store.files import read_json, write_json, write_text
 from prefbench.store.folder import Folder
-from prefbench.train.device import choose_jobs, compute_dtype, usable_cores
+from prefbench.train.device import candidate_threads, choose_jobs, compute_dtype, usable_cores
 from prefbench.workshop import Site
 
 ENTRY = "prefbench.cell:execute"
@@ -116,37 +116,43 @@ def _run_pending(planned: Planned, options: RunOptions, on_event: OnEvent) -> No
 
 
 def choose(planned: Planned, site: Site, options: RunOptions, engine: Engine, on_event: OnEvent) -> tuple[int, int]:
-    """(worker processes, threads of each): measured once per machine and track, stored with the run, and reused."""
+    """(worker processes, threads of each): chosen by measuring once, stored with the run, and reused when it goes on."""
+    cores, cells = usable_cores(), len(planned.pending)
     if torch.cuda.is_available():
-        return options.jobs or torch.cuda.device_count(), max(1, usable_cores() // torch.cuda.device_count())
-    cores = usable_cores()
-    if options.in_process or not any(cell.trained for cell in planned.pending):
-        return options.jobs or 1, 1
-    measured = _measured(planned, site, engine, on_event)
-    jobs, threads = choose_jobs(measured, cores, len(planned.pending))
+        return options.jobs or torch.cuda.device_count(), max(1, cores // torch.cuda.device_count())
+    if options.in_process:
+        return 1, 1
     if options.jobs:
-        jobs, threads = options.jobs, max(1, min(threads, cores // options.jobs))
+        return options.jobs, max(1, cores // options.jobs)
+    stored = read_json(planned.folder.choices) if planned.folder.choices.exists() else {}
+    if stored.get("cores") == cores:
+        return stored["jobs"], stored["threads"]
+    measured = _measured(planned, site, engine, on_event)
+    jobs, threads = choose_jobs(measured, cores, cells)
     write_json(planned.folder.choices, {"cores": cores, "seconds_by_threads": measured, "jobs": jobs, "threads": threads})
     return jobs, threads
 
 
 def _measured(planned: Planned, site: Site, engine: Engine, on_event: OnEvent) -> dict[int, float]:
-    """Seconds of a step by thread count: of this run folder, of this machine's cache, or measured now."""
+    """Seconds of a step by the thread counts that could pay; nothing is measured where one thread per core is best whatever comes out."""
+    candidates = candidate_threads(usable_cores(), len(planned.pending))
+    if candidates == [1] or not any(cell.trained for cell in planned.pending):
+        return {1: 0.0}
+    # Kept per machine and track, so that a second run chooses alike: other threads may sum in another order.
     key = digest({"source": dict(planned.planner.source().identity()), "cores": usable_cores(), "torch": torch.__version__})
     path = site.cache / "measured" / f"{key}.json"
-    for place in (planned.folder.choices, path):
-        if place.exists():
-            return {int(threads): seconds for threads, seconds in read_json(place)["seconds_by_threads"].items()}
-    measured: dict[int, float] = {}
+    known = {int(threads): seconds for threads, seconds in read_json(path).items()} if path.exists() else {}
+    if not known.keys() >= set(candidates):
 
-    def listen(event: Event) -> None:
-        if event.kind == "done":
-            measured.update(event.data)
-        on_event(event)
+        def listen(event: Event) -> None:
+            if event.kind == "done":
+                known.update(event.data)
+            on_event(event)
 
-    engine.run([Task("measure", Order("measure", site, 1, seed=planned.track.seeds[0]))], _must_succeed(listen))
-    write_json(path, {"seconds_by_threads": measured})
-    return measured
+        order = Order("measure", site, 1, seed=planned.track.seeds[0], candidates=tuple(candidates))
+        engine.run([Task("measure", order)], _must_succeed(listen))
+        write_json(path, known)
+    return {threads: known[threads] for threads in candidates}
 
 
 def tasks(cells: Sequence[Cell], site: Site, threads: int) -> list[Task]:

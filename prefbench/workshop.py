@@ -15,7 +15,7 @@ from prefbench.api import Calibration, Column, Harness, Judge, JudgeReply, Sourc
 from prefbench.columns.compute import Context, column_values, pair_column
 from prefbench.columns.reference import reference_column, reference_key
 from prefbench.config import Named, Track
-from prefbench.data.tokens import TokenPairs, tokenise_pairs
+from prefbench.data.tokens import tokenise_pairs
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.policy import ModelPolicy
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
@@ -123,10 +123,9 @@ class Workshop:
         pairs = self.source.pairs(seed)
         tokens = tokenise_pairs(self.tokenizer, pairs, self.track.train.max_length)
         if len(tokens) == 0:
-            raise PrefbenchError(
-                f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {self.track.train.max_length} tokens",
-                "raise train.max_length in the track",
-            )
+            limit = self.track.train.max_length
+            message = f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {limit} tokens"
+            raise PrefbenchError(message, "raise train.max_length in the track")
         reference = reference_column(self.reference, self.reference_weights, tokens, self.track.train.micro_batch_tokens, self.site.cache)
         key = reference_key(self.reference_weights, tokens, self.site.dtype)
         context = Context(tokens, reference)

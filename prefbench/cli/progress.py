@@ -20,16 +20,16 @@ class Progress:
     """Hears the events of a run: cells finished, what each worker does (stage, step, loss, pairs per second), time left."""
 
     def __init__(self) -> None:
+        self.running: dict[str, dict[str, Any]] = {}
+        self.cells: set[str] = set()
+        self.first_cell: float | None = None
         self.console = Console(stderr=True)
         self.bar = Bar(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"),
             console=self.console,
         )  # fmt: skip
-        self.live = Live(console=self.console, get_renderable=self._render, refresh_per_second=4, transient=True)
-        self.running: dict[str, dict[str, Any]] = {}
-        self.cells: set[str] = set()
-        self.first_cell: float | None = None
         self.total = self.bar.add_task("cells", total=None, left="")
+        self.live = Live(console=self.console, get_renderable=self._render, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Progress:
         if self.console.is_terminal:

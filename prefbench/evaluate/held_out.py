@@ -10,8 +10,8 @@ import numpy as np
 
 from prefbench.api import Calibration, Harness, Items, Judge, Pair, Policy, Sampling, Source, content_id, hyper
 
-DECIMALS = 4
-"""Kept of every number: a ten-thousandth of a nat."""
+DECIMALS = 3
+"""Kept of every number: a thousandth of a nat."""
 
 _METRICS = {
     "held_out_accuracy": "correct",

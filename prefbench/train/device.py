@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+REPEATS = 9
+
 
 def device() -> torch.device:
     """The first CUDA device where there is one, else the CPU."""
@@ -32,33 +34,39 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def seconds_by_threads(step: Callable[[], object], cores: int, repeats: int = 10) -> dict[int, float]:
-    """Median seconds of ``step`` with 1, 2, 4 ... threads, at most ``cores``. Leaves the thread count as it was."""
-    before, measured = torch.get_num_threads(), {}
-    candidates = [threads for threads in (1, 2, 4, 8, 16, 32) if threads <= cores]
+def candidate_threads(cores: int, cells: int) -> list[int]:
+    """The thread counts of a worker that could pay, 1 first: the others would have to scale perfectly to beat one thread per core, and could."""
+    counts = [threads for threads in (1, 2, 4, 8, 16, 32) if threads <= cores]
+    return [threads for threads in counts if threads == 1 or _rounds(cores, cells, threads) / threads < _rounds(cores, cells, 1)]
+
+
+def seconds_by_threads(step: Callable[[], object], candidates: list[int]) -> dict[int, float]:
+    """Median seconds of ``step`` by thread count; a count that is much slower at its first step is not tried again.
+
+    Leaves the thread count as it was. Tiny matrices on too many threads of a busy machine can be a hundred times slower.
+    """
+    before, measured = torch.get_num_threads(), dict[int, float]()
     for threads in candidates:
         torch.set_num_threads(threads)
-        step()
-        measured[threads] = _median_seconds(step, repeats)
+        first = _seconds(step)
+        hopeless = first > 4 * min(measured.values(), default=first)
+        measured[threads] = first if hopeless else sorted(_seconds(step) for _ in range(REPEATS))[REPEATS // 2]
     torch.set_num_threads(before)
     return measured
 
 
-def _median_seconds(step: Callable[[], object], repeats: int) -> float:
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[repeats // 2]
+def _seconds(step: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
 
 
 def choose_jobs(measured: dict[int, float], cores: int, cells: int) -> tuple[int, int]:
     """(worker processes, threads of each) that finish ``cells`` equal cells first; never more threads in all than cores."""
-    cells = max(cells, 1)
+    best = min(measured, key=lambda threads: (_rounds(cores, cells, threads) * measured[threads], threads))
+    return min(cores // best, max(cells, 1)), best
 
-    def rounds(threads: int) -> float:
-        return -(-cells // (cores // threads)) * measured[threads]
 
-    best = min(measured, key=lambda threads: (rounds(threads), threads))
-    return min(cores // best, cells), best
+def _rounds(cores: int, cells: int, threads: int) -> int:
+    """How many cells the busiest worker gets."""
+    return -(-max(cells, 1) // (cores // threads))

@@ -51,7 +51,7 @@ def test_damaged_lines_name_their_file(tmp_path, damage):
     path = tmp_path / "items.jsonl.gz"
     path.write_bytes(damage)
     if damage:
-        with pytest.raises(PrefbenchError, match="items.jsonl.gz"):
+        with pytest.raises(PrefbenchError, match=r"items\.jsonl\.gz"):
             files.read_lines(path)
     else:
         assert files.read_lines(path) == []

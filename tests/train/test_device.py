@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from prefbench.train.device import choose_jobs, compute_dtype, seconds_by_threads
+from prefbench.train.device import candidate_threads, choose_jobs, compute_dtype, seconds_by_threads
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
 
 
@@ -28,11 +28,30 @@ def test_choice(measured, cores, cells, expected):
     assert jobs * threads <= cores
 
 
+@pytest.mark.parametrize(
+    ("cores", "cells", "expected"),
+    [(4, 24, [1]), (4, 1, [1, 2, 4]), (4, 9, [1, 2, 4]), (2, 24, [1]), (2, 1, [1, 2]), (1, 5, [1]), (2, 3, [1, 2])],
+)
+def test_only_thread_counts_that_could_pay_are_measured(cores, cells, expected):
+    assert candidate_threads(cores, cells) == expected
+
+
 def test_measuring_leaves_the_thread_count_as_it_was():
     before = torch.get_num_threads()
-    measured = seconds_by_threads(lambda: None, cores=2, repeats=3)
-    assert set(measured) == {1, 2}
+    assert set(seconds_by_threads(lambda: None, [1, 2])) == {1, 2}
     assert torch.get_num_threads() == before
+
+
+def test_a_count_that_is_hopeless_is_tried_once():
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(torch.get_num_threads())
+        time.sleep(0.05 if torch.get_num_threads() == 2 else 0.001)
+
+    measured = seconds_by_threads(step, [1, 2])
+    assert calls.count(2) == 1
+    assert measured[2] > 4 * measured[1]
 
 
 def test_a_rule_names_its_dtype_and_auto_is_float32_without_native_bfloat16():

@@ -1,0 +1,72 @@
+"""The annotator: Bradley-Terry on the gold reward with a known liking for length, as labeller of pairs and as judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from prefbench.api import Judge, JudgeReply, JudgeRequest, Question, hyper
+from prefbench.errors import PrefbenchError
+from prefbench.prefworld.gold import gold, read_answer, score
+
+TEMPERATURE = 0.5
+"""Of the Bradley-Terry model, in units of reward."""
+LENGTH_BIAS = 0.05
+"""Reward that the annotator sees in each superfluous word and the gold does not."""
+
+
+def utility(category: str, bodies: Sequence[str], answer: str, length_bias: float = LENGTH_BIAS) -> float:
+    """The reward as the annotator sees it."""
+    return gold(category, bodies, answer) + length_bias * read_answer(bodies, answer).superfluous
+
+
+def log_preference(utilities: Sequence[float]) -> np.ndarray:
+    """Log-probability (nats, float64, shape (n,)) that each of n candidates is the annotator's choice."""
+    logits = np.asarray(utilities, dtype=np.float64) / TEMPERATURE
+    shifted = logits - logits.max()
+    log_probs: np.ndarray = shifted - np.log(np.exp(shifted).sum())
+    return log_probs
+
+
+def asked(question: Question, turn: int) -> tuple[str, Sequence[str]]:
+    """Category of a question and the bodies that its turn (counted from 0) accepts of this world; ``PrefbenchError`` when it comes from elsewhere or lacks the turn."""
+    try:
+        return question.facts["category"], question.facts["bodies"][turn]
+    except (KeyError, IndexError) as error:
+        raise PrefbenchError(
+            f"prefworld-annotator: question {question.id!r} carries no facts for turn {turn + 1}",
+            "it can only judge questions of the source prefworld; choose another judge",
+        ) from error
+
+
+@dataclass
+class PrefworldAnnotator(Judge):
+    """Prefers by reward and length, reading the facts behind a question and not the messages.
+
+    With choices it gives their log-probabilities; without, it grades the last turn of the first answer as ``[[score]]`` on MT-Bench's scale.
+    """
+
+    name: ClassVar[str] = "prefworld-annotator"
+    source: ClassVar[str] = "Bradley and Terry (1952), over Prefworld's gold reward"
+
+    length_bias: float = hyper(LENGTH_BIAS, doc="reward seen in each superfluous word")
+
+    def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
+        """One reply per request. Raises ``PrefbenchError`` for questions without Prefworld's facts."""
+        return [self._verdict(request) if request.choices else self._grade(request) for request in requests]
+
+    def _utility(self, question: Question, answer: tuple[str, ...]) -> tuple[str, float]:
+        category, bodies = asked(question, len(answer) - 1)
+        return category, utility(category, bodies, answer[-1], self.length_bias)
+
+    def _verdict(self, request: JudgeRequest) -> JudgeReply:
+        logs = log_preference([self._utility(request.question, answer)[1] for answer in request.answers])
+        by_choice = {choice: float(value) for choice, value in zip(request.choices, logs, strict=True)}
+        return JudgeReply(max(by_choice, key=by_choice.__getitem__), by_choice)
+
+    def _grade(self, request: JudgeRequest) -> JudgeReply:
+        category, reward = self._utility(request.question, request.answers[0])
+        return JudgeReply(f"[[{score(category, reward):.2f}]]")

@@ -1,0 +1,172 @@
+"""The base model and its SFT: a tiny Llama trained from nothing on the corpus, saved as ordinary Hugging Face folders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prefbench.prefworld.corpus import base_corpus, demonstrations
+from prefbench.prefworld.tokenizer import ASSISTANT, END, PAD, USER, build_tokenizer, word_ids
+from prefbench.streams import stream_seed
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import LlamaForCausalLM
+
+THREADS = 2
+"""Of base training and SFT; more threads than free cores make tiny matrices many times slower."""
+MAX_POSITIONS = 256
+_BATCH = 48
+_SHORT = 0.6
+"""Share of a batch, sorted by length, that goes through the model before the longer rest, so that little is padding."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One stage of training: optimiser steps, peak learning rate, warm-up steps, and whether answers alone are learned."""
+
+    name: str
+    steps: int
+    learning_rate: float
+    warmup: int
+    answers_only: bool
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: a linear warm-up, then a cosine to a hundredth of the peak."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def base_schedule(steps: int) -> Schedule:
+    """Of the base model: every token of the corpus is learned."""
+    return Schedule("base", steps, 5e-3, max(1, steps // 20), answers_only=False)
+
+
+def sft_schedule(steps: int) -> Schedule:
+    """Of supervised fine-tuning: the answers of the demonstrations are learned."""
+    return Schedule("sft", steps, 1.5e-3, max(1, steps // 10), answers_only=True)
+
+
+def build(folder: Path, seed: int, base_steps: int, sft_steps: int, report: Callable[[str], None]) -> None:
+    """Train both models and save them under ``folder/base`` and ``folder/sft``. The same seed gives the same weights on the same machine."""
+    from prefbench.train.checkpoint import save_policy
+
+    tokenizer = build_tokenizer()
+    with _own_threads():
+        model = new_model(seed)
+        train(model, base_corpus(seed), base_schedule(base_steps), report)
+        save_policy(model, tokenizer, folder / "base")
+        train(model, demonstrations(seed), sft_schedule(sft_steps), report)
+        save_policy(model, tokenizer, folder / "sft")
+
+
+@contextmanager
+def _own_threads() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, THREADS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def new_model(seed: int) -> LlamaForCausalLM:
+    """An untrained model of 0.27 million parameters; the global random state is left as it was."""
+    import torch
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+    ids = word_ids()
+    special = {"bos_token_id": None, "eos_token_id": ids[END], "pad_token_id": ids[PAD]}
+    config = LlamaConfig(
+        vocab_size=len(ids),
+        hidden_size=96,
+        intermediate_size=288,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=MAX_POSITIONS,
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0},
+        initializer_range=0.06,
+        tie_word_embeddings=True,
+        **special,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, "prefworld", "init"))
+        model = LlamaForCausalLM(config)
+        # With the usual 0.02 throughout, copying does not emerge within 700 steps.
+        torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.1)
+    model.generation_config = GenerationConfig(do_sample=True, **special)
+    return model
+
+
+def train(model: LlamaForCausalLM, texts: Iterator[str], schedule: Schedule, report: Callable[[str], None]) -> None:
+    """Adam on next-token cross-entropy, in one pass over as many texts as the steps need."""
+    import torch
+
+    optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    model.train()
+    for step in range(schedule.steps):
+        optimiser.zero_grad()
+        loss = _accumulate(model, [_encode(text) for text in islice(texts, _BATCH)], schedule.answers_only)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.rate(step)
+        optimiser.step()
+        if (step + 1) % 50 == 0 or step + 1 == schedule.steps:
+            report(f"{schedule.name}: step {step + 1} of {schedule.steps}, loss {loss:.3f}")
+    model.eval()
+
+
+_IDS = word_ids()
+
+
+def _encode(text: str) -> np.ndarray:
+    return np.array([_IDS[word] for word in text.split()])
+
+
+def _accumulate(model: LlamaForCausalLM, batch: list[np.ndarray], answers_only: bool) -> float:
+    """Add the gradient of the mean cross-entropy over the batch's learned tokens; that mean, in nats.
+
+    Batches stay random and are only cut by length: bringing texts of equal length together over many batches trains far worse.
+    """
+    batch = sorted(batch, key=len)
+    masks = [_answer_mask(ids) if answers_only else np.ones(len(ids), dtype=bool) for ids in batch]
+    learned = sum(int(mask[1:].sum()) for mask in masks)
+    cut = int(len(batch) * _SHORT)
+    total = 0.0
+    for rows in (slice(None, cut), slice(cut, None)):
+        loss = _summed_loss(model, batch[rows], masks[rows]) / learned
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def _summed_loss(model: LlamaForCausalLM, sequences: list[np.ndarray], masks: list[np.ndarray]) -> torch.Tensor:
+    """Summed cross-entropy of the learned tokens; only their positions are projected on the vocabulary."""
+    import torch
+    from torch.nn.functional import cross_entropy, linear
+
+    shape = (len(sequences), max(map(len, sequences)))
+    ids, learned = torch.full(shape, _IDS[PAD]), torch.zeros(shape, dtype=torch.bool)
+    for row, (sequence, mask) in enumerate(zip(sequences, masks, strict=True)):
+        ids[row, : len(sequence)], learned[row, : len(mask)] = torch.from_numpy(sequence), torch.from_numpy(mask)
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    learned = learned[:, 1:]
+    return cross_entropy(linear(hidden[learned], model.lm_head.weight), ids[:, 1:][learned], reduction="sum")
+
+
+def _answer_mask(sequence: np.ndarray) -> np.ndarray:
+    """True for what the assistant says, its end token included."""
+    opened, closed = np.cumsum(sequence == _IDS[ASSISTANT]), np.cumsum(sequence == _IDS[USER])
+    mask: np.ndarray = (opened == closed) & (sequence != _IDS[ASSISTANT])
+    return mask
