@@ -21,7 +21,7 @@ from prefbench.registry import Registry, load_registry
 from prefbench.report.board import Board, render
 from prefbench.store.files import read_json, write_json, write_text
 from prefbench.store.folder import Folder
-from prefbench.train.device import candidate_threads, choose_jobs, compute_dtype, usable_cores
+from prefbench.train.device import Workload, compute_dtype, usable_cores
 from prefbench.workshop import Site
 
 ENTRY = "prefbench.cell:execute"
@@ -117,25 +117,25 @@ def _run_pending(planned: Planned, options: RunOptions, on_event: OnEvent) -> No
 
 def choose(planned: Planned, site: Site, options: RunOptions, engine: Engine, on_event: OnEvent) -> tuple[int, int]:
     """(worker processes, threads of each): chosen by measuring once, stored with the run, and reused when it goes on."""
-    cores, cells = usable_cores(), len(planned.pending)
+    cores = usable_cores()
     if torch.cuda.is_available():
         return options.jobs or torch.cuda.device_count(), max(1, cores // torch.cuda.device_count())
     if options.in_process:
         return 1, 1
-    if options.jobs:
-        return options.jobs, max(1, cores // options.jobs)
     stored = read_json(planned.folder.choices) if planned.folder.choices.exists() else {}
-    if stored.get("cores") == cores:
+    if (stored.get("cores"), stored.get("most_jobs")) == (cores, options.jobs):
         return stored["jobs"], stored["threads"]
-    measured = _measured(planned, site, engine, on_event)
-    jobs, threads = choose_jobs(measured, cores, cells)
-    write_json(planned.folder.choices, {"cores": cores, "seconds_by_threads": measured, "jobs": jobs, "threads": threads})
+    workload = Workload(cores, len(planned.pending), options.jobs or cores)
+    measured = _measured(planned, site, engine, workload, on_event)
+    jobs, threads = workload.choose(measured)
+    choice = {"cores": cores, "most_jobs": options.jobs, "seconds_by_threads": measured, "jobs": jobs, "threads": threads}
+    write_json(planned.folder.choices, choice)
     return jobs, threads
 
 
-def _measured(planned: Planned, site: Site, engine: Engine, on_event: OnEvent) -> dict[int, float]:
+def _measured(planned: Planned, site: Site, engine: Engine, workload: Workload, on_event: OnEvent) -> dict[int, float]:
     """Seconds of a step by the thread counts that could pay; nothing is measured where one thread per core is best whatever comes out."""
-    candidates = candidate_threads(usable_cores(), len(planned.pending))
+    candidates = workload.candidates()
     if candidates == [1] or not any(cell.trained for cell in planned.pending):
         return {1: 0.0}
     # Kept per machine and track, so that a second run chooses alike: other threads may sum in another order.

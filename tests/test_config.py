@@ -93,7 +93,7 @@ def test_all_mistakes_are_told_at_once(tmp_path, registry):
         (("[source]\nname = \"prefworld\"", ""), "[source] is missing"),
         (("name = \"prefworld\"", "name = \"prefwold\""), "did you mean prefworld?"),
         (("[[harness]]\nname = \"held_out\"", ""), "at least one [[harness]]"),
-        (("beta = 0.5", "beta = -1"), "beta must be at least 0"),
+        (("beta = 0.5", "beta = -1"), "beta must be at least 1e-06"),
         (("beta = 0.5", "beta = true"), "beta must be float"),
         (("learning_rate = 1e-4", "learning_rate = \"fast\""), "learning_rate"),
         (("seeds = [0, 1]", "seeds = []"), "at least one seed"),

@@ -21,6 +21,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.running: dict[str, dict[str, Any]] = {}
+        self.started: dict[str, float] = {}
         self.cells: set[str] = set()
         self.first_cell: float | None = None
         self.console = Console(stderr=True)
@@ -58,7 +59,8 @@ class Progress:
     def event(self, event: Event) -> None:
         """Something happened to a task."""
         if event.kind == "started":
-            self.running[event.task] = {"since": time.perf_counter()}
+            self.started[event.task] = time.perf_counter()
+            self.running[event.task] = {"since": self.started[event.task]}
             if event.task in self.cells and self.first_cell is None:
                 self.first_cell = time.perf_counter()
         elif event.kind == "progress":
@@ -67,12 +69,15 @@ class Progress:
             self._finished(event)
 
     def _progress(self, task: str, data: Mapping[str, Any]) -> None:
+        if "stage" in data:  # the steps belong to the stage before
+            self.running[task] = {"since": time.perf_counter()}
         self.running[task].update(data)
         if "message" in data and not self.console.is_terminal:
             self.say(f"{task}: {data['message']}")
 
     def _finished(self, event: Event) -> None:
-        took = time.perf_counter() - self.running.pop(event.task, {"since": time.perf_counter()})["since"]
+        self.running.pop(event.task, None)
+        took = time.perf_counter() - self.started.pop(event.task, time.perf_counter())
         error = event.data if event.kind == "failed" else (event.data or {}).get("error") if isinstance(event.data, dict) else None
         outcome = f"{error['type']}: {error['message']}" if error else "done"
         if event.task in self.cells:

@@ -32,7 +32,10 @@ def log_preference(utilities: Sequence[float]) -> np.ndarray:
 
 
 def asked(question: Question, turn: int) -> tuple[str, Sequence[str]]:
-    """Category of a question and the bodies that its turn (counted from 0) accepts of this world; ``PrefbenchError`` when it comes from elsewhere or lacks the turn."""
+    """Category of a question and the bodies that its turn (counted from 0) accepts.
+
+    Raises ``PrefbenchError`` when the question comes from another source or lacks the turn.
+    """
     try:
         return question.facts["category"], question.facts["bodies"][turn]
     except (KeyError, IndexError) as error:

@@ -73,8 +73,11 @@ def build(folder: Path, seed: int, base_steps: int, sft_steps: int, report: Call
 def _own_threads() -> Iterator[None]:
     import torch
 
+    from prefbench.train.device import usable_cores
+
     before = torch.get_num_threads()
-    torch.set_num_threads(min(before, THREADS))
+    # The caller's number must not matter: another number of threads sums in another order and gives other weights.
+    torch.set_num_threads(min(usable_cores(), THREADS))
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 
@@ -34,10 +35,31 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def candidate_threads(cores: int, cells: int) -> list[int]:
-    """The thread counts of a worker that could pay, 1 first: the others would have to scale perfectly to beat one thread per core, and could."""
-    counts = [threads for threads in (1, 2, 4, 8, 16, 32) if threads <= cores]
-    return [threads for threads in counts if threads == 1 or _rounds(cores, cells, threads) / threads < _rounds(cores, cells, 1)]
+@dataclass(frozen=True)
+class Workload:
+    """Equal cells for the cores of a machine, in at most ``most_jobs`` worker processes."""
+
+    cores: int
+    cells: int
+    most_jobs: int
+
+    def jobs(self, threads: int) -> int:
+        """Worker processes of so many threads each: never more threads in all than cores, nor more workers than cells."""
+        return max(1, min(self.cores // threads, self.most_jobs, self.cells))
+
+    def rounds(self, threads: int) -> int:
+        """How many cells the busiest worker gets."""
+        return -(-self.cells // self.jobs(threads))
+
+    def candidates(self) -> list[int]:
+        """The thread counts that could pay, 1 first: the others would beat it if they scaled perfectly."""
+        counts = [threads for threads in (1, 2, 4, 8, 16, 32) if threads <= self.cores]
+        return [threads for threads in counts if threads == 1 or self.rounds(threads) / threads < self.rounds(1)]
+
+    def choose(self, measured: dict[int, float]) -> tuple[int, int]:
+        """(worker processes, threads of each) that finish first, by the seconds of a step with each thread count."""
+        threads = min(measured, key=lambda count: (self.rounds(count) * measured[count], count))
+        return self.jobs(threads), threads
 
 
 def seconds_by_threads(step: Callable[[], object], candidates: list[int]) -> dict[int, float]:
@@ -59,14 +81,3 @@ def _seconds(step: Callable[[], object]) -> float:
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
-
-
-def choose_jobs(measured: dict[int, float], cores: int, cells: int) -> tuple[int, int]:
-    """(worker processes, threads of each) that finish ``cells`` equal cells first; never more threads in all than cores."""
-    best = min(measured, key=lambda threads: (_rounds(cores, cells, threads) * measured[threads], threads))
-    return min(cores // best, max(cells, 1)), best
-
-
-def _rounds(cores: int, cells: int, threads: int) -> int:
-    """How many cells the busiest worker gets."""
-    return -(-max(cells, 1) // (cores // threads))

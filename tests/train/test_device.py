@@ -7,33 +7,42 @@ import time
 import pytest
 import torch
 
-from prefbench.train.device import candidate_threads, choose_jobs, compute_dtype, seconds_by_threads
+from prefbench.train.device import Workload, compute_dtype, seconds_by_threads
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
 
 
 @pytest.mark.parametrize(
-    ("measured", "cores", "cells", "expected"),
+    ("measured", "workload", "expected"),
     [
-        ({1: 1.0, 2: 0.9, 4: 0.8}, 4, 20, (4, 1)),  # many small cells: one thread each
-        ({1: 1.0, 2: 0.5, 4: 0.25}, 4, 1, (1, 4)),  # one cell that scales: all threads
-        ({1: 1.0, 2: 0.9, 4: 25.0}, 4, 1, (1, 2)),  # threads that hurt are not used
-        ({1: 1.0, 2: 0.55}, 2, 8, (2, 1)),
-        ({1: 1.0}, 1, 8, (1, 1)),
-        ({1: 1.0, 2: 0.6, 4: 0.4}, 4, 3, (3, 1)),  # three cells: three workers, not four
+        ({1: 1.0, 2: 0.9, 4: 0.8}, Workload(4, 20, 4), (4, 1)),  # many small cells: one thread each
+        ({1: 1.0, 2: 0.5, 4: 0.25}, Workload(4, 1, 4), (1, 4)),  # one cell that scales: all threads
+        ({1: 1.0, 2: 0.9, 4: 25.0}, Workload(4, 1, 4), (1, 2)),  # threads that hurt are not used
+        ({1: 1.0, 2: 0.55}, Workload(2, 8, 2), (2, 1)),
+        ({1: 1.0}, Workload(1, 8, 1), (1, 1)),
+        ({1: 1.0, 2: 0.6, 4: 0.4}, Workload(4, 3, 4), (3, 1)),  # three cells: three workers, not four
+        ({1: 1.0, 2: 0.6, 4: 0.4}, Workload(4, 20, 1), (1, 4)),  # one worker asked for: it may use the cores
     ],
 )
-def test_choice(measured, cores, cells, expected):
-    jobs, threads = choose_jobs(measured, cores, cells)
+def test_choice(measured, workload, expected):
+    jobs, threads = workload.choose(measured)
     assert (jobs, threads) == expected
-    assert jobs * threads <= cores
+    assert jobs * threads <= workload.cores
 
 
 @pytest.mark.parametrize(
-    ("cores", "cells", "expected"),
-    [(4, 24, [1]), (4, 1, [1, 2, 4]), (4, 9, [1, 2, 4]), (2, 24, [1]), (2, 1, [1, 2]), (1, 5, [1]), (2, 3, [1, 2])],
+    ("workload", "expected"),
+    [
+        (Workload(4, 24, 4), [1]),
+        (Workload(4, 1, 4), [1, 2, 4]),
+        (Workload(4, 9, 4), [1, 2, 4]),
+        (Workload(2, 24, 2), [1]),
+        (Workload(2, 3, 2), [1, 2]),
+        (Workload(1, 5, 1), [1]),
+        (Workload(4, 24, 1), [1, 2, 4]),
+    ],
 )
-def test_only_thread_counts_that_could_pay_are_measured(cores, cells, expected):
-    assert candidate_threads(cores, cells) == expected
+def test_only_thread_counts_that_could_pay_are_measured(workload, expected):
+    assert workload.candidates() == expected
 
 
 def test_measuring_leaves_the_thread_count_as_it_was():
