@@ -33,7 +33,7 @@ OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is asked to do: ``prepare``, ``measure`` (candidate thread counts), ``calibrate`` (a harness), ``data`` (of a seed) or ``cell``."""
+    """What a worker is asked to do: ``prepare``, ``measure`` (thread counts), ``calibrate`` (a harness), ``data`` (of a seed) or ``cell``."""
 
     kind: str
     site: Site

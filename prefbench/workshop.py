@@ -60,6 +60,7 @@ class Workshop:
         self.planner = Planner(site.track, self.registry, site.dtype)
         self.data = lru_cache(maxsize=2)(self._data)
         self._source: Source | None = None
+        self._reference_sums: dict[str, np.ndarray] = {}
 
     def prepare(self, report: Callable[[str], None]) -> None:
         """Make or find what all cells share."""
@@ -117,7 +118,7 @@ class Workshop:
 
     def policy(self, scorer: Scorer, seed: int) -> ModelPolicy:
         """A model under evaluation, its draws under ``seed``."""
-        return ModelPolicy(scorer, self.reference, self.tokenizer, seed, self.track.train.micro_batch_tokens)
+        return ModelPolicy(scorer, self.reference, self.tokenizer, seed, self.track.train.micro_batch_tokens, self._reference_sums)
 
     def _data(self, seed: int) -> PairData:
         pairs = self.source.pairs(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from prefbench.api import Message, Pair, Prompt, Question, Sampling
 from prefbench.data.tokens import encode_answers, encode_prompts
 from prefbench.evaluate.answers import generate
+from prefbench.identity import digest
 from prefbench.train.device import autocast
 from prefbench.train.forward import Scorer, micro_batches, sum_by_sequence
 
@@ -28,6 +29,8 @@ class ModelPolicy:
     tokenizer: PreTrainedTokenizerBase
     seed: int
     micro_batch_tokens: int
+    reference_sums: dict[str, np.ndarray] = field(default_factory=dict)
+    """Summed log-probs under the reference by the answers' digest; policies that share it score the same held-out pairs once."""
 
     def answer(self, questions: Sequence[Question], sampling: Sequence[Sampling], stream: str) -> list[tuple[str, ...]]:
         """Every question's answers, a text per turn; a later turn sees the earlier ones and their answers."""
@@ -57,8 +60,11 @@ class ModelPolicy:
         scores = {}
         for side, texts in (("chosen", [pair.chosen for pair in pairs]), ("rejected", [pair.rejected for pair in pairs])):
             answers = encode_answers(self.tokenizer, prompts, prompt_ids, texts)
-            for role, scorer in (("policy", self.policy), ("reference", self.reference)):
-                scores[f"{role}_{side}"] = self._sums(scorer, prompt_ids, answers)
+            key = digest([prompt_ids, answers])
+            if key not in self.reference_sums:
+                self.reference_sums[key] = self._sums(self.reference, prompt_ids, answers)
+            scores[f"policy_{side}"] = self._sums(self.policy, prompt_ids, answers)
+            scores[f"reference_{side}"] = self.reference_sums[key]
         return scores
 
     @torch.inference_mode()

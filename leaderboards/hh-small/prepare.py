@@ -1,0 +1,169 @@
+"""One command from the data to what the track needs: ``python prepare.py DATA OUT`` makes a small Llama, its SFT, and the HH pairs."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from hh import Preference, fit, read_lines, read_preferences, split, without_prompts_of
+from language_model import END, Budget, Shape, conversation_batches, new_model, text_batches, train, train_tokenizer
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+SEED = 0
+HELD_OUT_SHARE = 0.25
+MAX_LENGTH = 128
+"""Tokens of prompt and longer answer; a dialogue that is longer loses its earliest turns, and is dropped when its last turn is too long."""
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is learned; the defaults take about three and a half minutes on two cores."""
+
+    shape: Shape = Shape()  # noqa: RUF009 - frozen
+    base: Budget = Budget(tokens=1_400_000, learning_rate=2e-3, step_tokens=768)  # noqa: RUF009 - frozen
+    sft: Budget = Budget(tokens=700_000, learning_rate=1e-3, step_tokens=1024)  # noqa: RUF009 - frozen
+
+
+def prepare(data: Path, out: Path, sizes: Sizes, report: Callable[[str], None] = print) -> Counter[str]:
+    """Make ``out/base``, ``out/sft``, ``out/pairs.jsonl`` and ``out/held_out.jsonl`` from the data folder; the counts that are printed."""
+    torch.set_num_threads(2)  # fixed, so that the weights do not follow the machine
+    random.seed(SEED)
+    found, counts = read_preferences(data / "hh_rlhf")
+    training, held_out = split(found, HELD_OUT_SHARE)
+    instructions = read_instructions(data)
+    documents = shuffled([*read_stories(data), *(f"{q}\n\n{a}" for q, a in instructions), *map(as_text, training)])
+    tokenizer = train_tokenizer(documents, sizes.shape.vocabulary, max_length=10**9)
+
+    training, kept = fit(training, counter(tokenizer), MAX_LENGTH)
+    held_out, kept_held_out = fit(held_out, counter(tokenizer), MAX_LENGTH)
+    held_out = without_prompts_of(held_out, training)
+    counts.update({f"training {reason}": count for reason, count in kept.items()})
+    counts.update({f"held out {reason}": count for reason, count in kept_held_out.items()})
+    counts.update({"training pairs": len(training), "held-out pairs": len(held_out)})
+    write_rows(out / "pairs.jsonl", training)
+    write_rows(out / "held_out.jsonl", held_out)
+
+    model = new_model(sizes.shape, tokenizer, positions=512, seed=SEED)
+    report(f"model: {model.num_parameters() / 1e6:.1f} million parameters")
+    ids = flat_ids(tokenizer, documents, sizes.base.tokens)
+    train(model, text_batches(ids, BLOCK, sizes.base, SEED), sizes.base, lambda line: report(f"base: {line}"))
+    save(model, tokenizer, out / "base")
+    # SFT learns from both answers of a pair: pairs of a preference set are samples of one policy, and a reference that has learned
+    # the chosen ones alone has spent part of the signal that the objectives are compared on.
+    conversations = sft_rows(tokenizer, instructions, training, sizes.sft.tokens)
+    batches = conversation_batches(conversations, tokenizer.pad_token_id, sizes.sft, SEED)
+    train(model, batches, sizes.sft, lambda line: report(f"sft: {line}"))
+    save(model, tokenizer, out / "sft")
+    for name, count in counts.items():
+        report(f"{name}: {count}")
+    return counts
+
+
+# ---------------------------------------------------------------- texts
+
+
+def read_instructions(data: Path) -> list[tuple[str, str]]:
+    """Questions with answers, of Dolly and Alpaca; an input stands below its instruction."""
+    rows = [*read_lines(data / "dolly" / "dolly_3k.jsonl.gz"), *read_lines(data / "alpaca_subset" / "alpaca_subset.jsonl.gz")]
+    asked = [(f"{row['instruction']}\n\n{row['input']}" if row["input"] else row["instruction"], row["output"]) for row in rows]
+    return [(question, answer) for question, answer in asked if answer.strip()]
+
+
+def read_stories(data: Path) -> list[str]:
+    """The paragraphs of TinyStories that are long enough to learn from."""
+    files = sorted((data / "tinystories").glob("*.txt.gz"))
+    texts = [gzip.decompress(path.read_bytes()).decode() for path in files]
+    return [part for text in texts for part in text.split("\n\n") if len(part) > 100]
+
+
+def as_text(pair: Preference) -> str:
+    """A dialogue with its chosen answer as plain text."""
+    return "\n\n".join([*(message["content"] for message in pair.prompt), pair.chosen])
+
+
+def shuffled(texts: list[str]) -> list[str]:
+    """The texts in random order, the same every time."""
+    return random.Random(SEED).sample(texts, len(texts))
+
+
+# ---------------------------------------------------------------- tokens
+
+
+def conversation_ids(tokenizer: PreTrainedTokenizerFast, messages: Sequence[dict[str, str]], answer: str) -> tuple[list[int], list[int]]:
+    """Token ids of a prompt through the chat template, and of its answer with the end token."""
+    prompt = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return tokenizer.encode(prompt, add_special_tokens=False), tokenizer.encode(answer + END, add_special_tokens=False)
+
+
+def counter(tokenizer: PreTrainedTokenizerFast) -> Callable[[Preference], int]:
+    """A function that counts a pair's tokens: the prompt and the longer answer."""
+
+    def count(pair: Preference) -> int:
+        return max(sum(map(len, conversation_ids(tokenizer, pair.conversation, text))) for text in (pair.chosen, pair.rejected))
+
+    return count
+
+
+def flat_ids(tokenizer: PreTrainedTokenizerFast, documents: Iterable[str], enough: int) -> list[int]:
+    """Token ids of the documents one after the other, an end token behind each, until there are enough."""
+    ids: list[int] = []
+    for text in documents:
+        ids += tokenizer.encode(text + END, add_special_tokens=False)
+        if len(ids) >= enough:
+            break
+    return ids
+
+
+def sft_rows(
+    tokenizer: PreTrainedTokenizerFast, instructions: list[tuple[str, str]], training: list[Preference], tokens: int
+) -> list[tuple[list[int], list[int]]]:
+    """Both answers of every training pair, and instructions up to ``tokens`` tokens in all; nothing longer than ``MAX_LENGTH``."""
+    rows = [conversation_ids(tokenizer, pair.conversation, text) for pair in training for text in (pair.chosen, pair.rejected)]
+    total = sum(len(prompt) + len(answer) for prompt, answer in rows)
+    for question, answer in random.Random(SEED).sample(instructions, len(instructions)):
+        row = conversation_ids(tokenizer, [{"role": "user", "content": question}], answer)
+        if total >= tokens:
+            break
+        if len(row[0]) + len(row[1]) <= MAX_LENGTH:
+            rows.append(row)
+            total += len(row[0]) + len(row[1])
+    return rows
+
+
+# ---------------------------------------------------------------- files
+
+
+def write_rows(path: Path, pairs: Iterable[Preference]) -> None:
+    """JSON lines in TRL's conversational format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(pair.row(), ensure_ascii=False) + "\n" for pair in pairs), encoding="utf-8")
+
+
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """An ordinary Hugging Face folder."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def main() -> None:
+    """Read the two folders from the command line; do nothing when the second is complete."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder with hh_rlhf/, tinystories/, dolly/ and alpaca_subset/")
+    parser.add_argument("out", type=Path, help="folder to be made")
+    arguments = parser.parse_args()
+    if (arguments.out / "sft" / "tokenizer.json").exists():
+        print(f"{arguments.out} is there already; delete it to make it again")
+        return
+    prepare(arguments.data, arguments.out, Sizes())
+
+
+if __name__ == "__main__":
+    main()

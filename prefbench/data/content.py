@@ -1,0 +1,72 @@
+"""What local model folders and text files hold: whether a folder is whole, and digests that depend on the content alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from prefbench.data.preference_files import lines
+from prefbench.errors import PrefbenchError
+from prefbench.identity import digest, file_digest
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
+TEXT = ("tokenizer*", "chat_template*", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json")
+
+
+def check_model_folder(folder: Path) -> None:
+    """Raise PrefbenchError unless the folder holds a config, safetensors weights (all shards) and a tokenizer."""
+    if not folder.is_dir():
+        raise PrefbenchError(f"{folder}: there is no such model folder", "paths of a track are relative to the track file")
+    if not (folder / "config.json").is_file():
+        raise PrefbenchError(f"{folder}: no config.json", "save the model there with model.save_pretrained(folder)")
+    if not list(folder.glob("*.safetensors")):
+        raise PrefbenchError(
+            f"{folder}: no safetensors weights", "save the model there with model.save_pretrained(folder); pickles are not read"
+        )
+    if missing := _missing_shards(folder):
+        raise PrefbenchError(f"{folder}: weights are missing: {', '.join(missing)}", "copy all the files that the index names")
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise PrefbenchError(f"{folder}: no tokenizer", "save it there with tokenizer.save_pretrained(folder)")
+
+
+def _missing_shards(folder: Path) -> list[str]:
+    names: set[str] = set()
+    for index in folder.glob("*.safetensors.index.json"):
+        names |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    return sorted(name for name in names if not (folder / name).is_file())
+
+
+def model_digest(folder: Path) -> str:
+    """sha256 over names and contents of a model folder's weights, configuration and tokenizer. Raises PrefbenchError when it is none."""
+    check_model_folder(folder)
+    found = sorted({path for pattern in (*WEIGHTS, *TEXT) for path in folder.glob(pattern) if path.is_file()})
+    return digest({path.name: _remembered(file_digest, path) for path in found})
+
+
+def text_digest(path: Path) -> str:
+    """sha256 of a text file, unpacked where it is gzipped. Raises PrefbenchError when it cannot be read."""
+    if not path.is_file():
+        raise PrefbenchError(f"{path}: there is no such file", "paths of a track are relative to the track file")
+    return _remembered(_unpacked_digest, path)
+
+
+def _unpacked_digest(path: Path) -> str:
+    found = hashlib.sha256()
+    for line in lines(path):
+        found.update(line.encode())
+    return found.hexdigest()
+
+
+def _remembered(function: Callable[[Path], str], path: Path) -> str:
+    # A plan asks for the identity once per cell; weights of gigabytes are hashed again only when size or time of change say so.
+    state = path.stat()
+    return _digest_at(function, path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _digest_at(function: Callable[[Path], str], path: Path, size: int, changed_ns: int) -> str:
+    return function(path)

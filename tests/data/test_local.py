@@ -1,0 +1,321 @@
+"""The source of local files: every shape of pair, every bad row, splits and draws, and an identity that follows the content."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefbench.data.local import LocalFiles
+from prefbench.data.plugin import prefbench_sources
+from prefbench.data.preference_files import BadRowError, parse_pair, read_pairs
+from prefbench.errors import PrefbenchError
+from prefbench.registry import build
+from tests.models import tiny_llama, word_tokenizer
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def write_rows(path: Path, rows: list[Any]) -> Path:
+    """JSONL of objects, and of strings as they stand."""
+    text = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def standard(number: int) -> dict[str, str]:
+    return {"prompt": f"p{number}", "chosen": f"good {number}", "rejected": f"bad {number}"}
+
+
+@pytest.fixture(scope="session")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "sft"
+    tiny_llama().save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, saved_model: Path) -> Path:
+    """A track's folder: ``sft`` and ``pairs.jsonl`` of 200 pairs, two to a prompt."""
+    shutil.copytree(saved_model, tmp_path / "sft")
+    write_rows(tmp_path / "pairs.jsonl", [{**standard(i), "prompt": f"p{i // 2}"} for i in range(200)])
+    return tmp_path
+
+
+def source(folder: Path, **options: Any) -> LocalFiles:
+    return LocalFiles(**{"model": "sft", "pairs_file": "pairs.jsonl", **options}).locate(folder)
+
+
+# ---------------------------------------------------------------- shapes
+
+
+def test_standard_rows_stay_text() -> None:
+    pair = parse_pair(standard(1))
+    assert (pair.prompt, pair.chosen, pair.rejected) == ("p1", "good 1", "bad 1")
+
+
+def test_conversations_give_the_prompt_as_messages_and_the_answers_as_text() -> None:
+    prompt = [user("hi"), assistant("hello"), user("how?")]
+    pair = parse_pair({"prompt": prompt, "chosen": [assistant("so")], "rejected": [assistant("no")]})
+    assert (pair.prompt, pair.chosen, pair.rejected) == (tuple(prompt), "so", "no")
+
+
+def test_an_implicit_prompt_is_what_the_conversations_share() -> None:
+    shared = [user("hi"), assistant("hello"), user("how?")]
+    explicit = parse_pair({"prompt": shared, "chosen": [assistant("so")], "rejected": [assistant("no")]})
+    assert parse_pair({"chosen": [*shared, assistant("so")], "rejected": [*shared, assistant("no")]}) == explicit
+
+
+def test_columns_are_read_by_name() -> None:
+    assert parse_pair({**standard(1), "gap": 2, "other": "x"}, ["gap"]).columns == {"gap": 2.0}
+
+
+def test_gzipped_and_plain_files_hold_the_same_pairs(tmp_path: Path) -> None:
+    rows = [standard(i) for i in range(3)]
+    plain = read_pairs(write_rows(tmp_path / "a.jsonl", rows))
+    assert read_pairs(write_rows(tmp_path / "b.jsonl.gz", rows)).pairs == plain.pairs
+    assert len(plain.pairs) == 3
+
+
+# ---------------------------------------------------------------- bad rows
+
+TALK = {"prompt": [user("hi")], "chosen": [assistant("a")], "rejected": [assistant("b")]}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"prompt": "p", "rejected": "b"}, "no chosen"),
+        ({"prompt": "p"}, "no chosen and no rejected"),
+        ({"chosen": "a", "rejected": "b"}, "no prompt"),
+        ({"prompt": " ", "chosen": "a", "rejected": "b"}, "prompt is empty"),
+        ({"prompt": "p", "chosen": " \n", "rejected": "b"}, "chosen is empty"),
+        ({**TALK, "rejected": [assistant("")]}, "rejected is empty"),
+        ({"prompt": "p", "chosen": "a", "rejected": "a"}, "chosen equals rejected"),
+        ({"chosen": [user("hi"), assistant("a")], "rejected": [user("hi"), assistant("a")]}, "chosen equals rejected"),
+        ({"chosen": [user("hi"), assistant("a")], "rejected": [user("ho"), assistant("b")]}, "not the same conversation"),
+        ({"chosen": [assistant("a")], "rejected": [assistant("b")]}, "prompt is empty"),
+        ({**TALK, "prompt": "hi"}, "prompt is text"),
+        ({"prompt": [user("hi")], "chosen": "a", "rejected": "b"}, "prompt is not text"),
+        ({**TALK, "rejected": "b"}, "differ in kind"),
+        ({**TALK, "chosen": [user("a")]}, "not one assistant message"),
+        ({**TALK, "chosen": [assistant("a"), assistant("c")]}, "not one assistant message"),
+        ({**TALK, "chosen": [{"role": "assistant"}]}, "without role and content"),
+        ({**TALK, "chosen": [{**assistant("a"), "tool_calls": [1]}]}, "tool_calls"),
+        ({**TALK, "chosen": 3}, "neither text nor a list"),
+    ],
+)
+def test_a_row_that_is_no_pair_says_why(row: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BadRowError, match=reason):
+        parse_pair(row)
+
+
+@pytest.mark.parametrize("value", [None, "2", float("nan")])
+def test_a_column_without_a_number_is_a_bad_row(value: Any) -> None:
+    with pytest.raises(BadRowError, match="no number in 'gap'"):
+        parse_pair({**standard(1), "gap": value}, ["gap"])
+
+
+def test_bad_rows_are_refused_by_row_number(folder: Path) -> None:
+    write_rows(folder / "pairs.jsonl", [standard(0), "{", "", "[]", standard(1), standard(0)])
+    with pytest.raises(
+        PrefbenchError, match=r"3 bad rows: row 2 \(not JSON\), row 4 \(not a JSON object\), row 6 \(the same pair as row 1\)"
+    ):
+        source(folder).prepare(folder, print)
+
+
+def test_many_bad_rows_are_counted_behind_the_first_ten(folder: Path) -> None:
+    write_rows(folder / "pairs.jsonl", ["{"] * 25)
+    with pytest.raises(PrefbenchError, match=r"25 bad rows.*row 10 \(not JSON\), and 15 more"):
+        source(folder).prepare(folder, print)
+
+
+def test_dropped_rows_are_reported_with_their_count(folder: Path) -> None:
+    write_rows(folder / "pairs.jsonl", [standard(0), "{", standard(1)])
+    told: list[str] = []
+    local = source(folder, bad_rows="drop")
+    local.prepare(folder, told.append)
+    assert len(local.pairs(0)) == 2
+    assert told == ["local: 2 training pairs, 0 held out; 1 bad rows of pairs.jsonl dropped"]
+
+
+# ---------------------------------------------------------------- splits and draws
+
+
+def test_the_split_is_by_prompt_and_does_not_depend_on_the_other_rows(folder: Path) -> None:
+    local = source(folder, held_out_share=0.3)
+    held_out = {pair.prompt for pair in local.held_out()}
+    assert not held_out & {pair.prompt for pair in local.pairs(0)}
+    assert len(local.held_out()) + len(local.pairs(0)) == 200
+    assert 0.15 < len(local.held_out()) / 200 < 0.45
+
+    kept = (folder / "pairs.jsonl").read_text().splitlines()[100:]
+    write_rows(folder / "pairs.jsonl", kept)
+    assert {pair.prompt for pair in source(folder, held_out_share=0.3).held_out()} == held_out & {f"p{i}" for i in range(50, 100)}
+
+
+def test_a_held_out_file_that_shares_a_prompt_is_refused(folder: Path) -> None:
+    write_rows(folder / "held_out.jsonl", [{"prompt": "p3", "chosen": "x", "rejected": "y"}])
+    with pytest.raises(PrefbenchError, match="2 training pairs have a prompt of"):
+        source(folder, held_out_file="held_out.jsonl").prepare(folder, print)
+
+
+def test_each_seed_draws_its_own_subset_and_order(folder: Path) -> None:
+    local = source(folder, pairs_per_seed=50)
+    draws = [[pair.id for pair in local.pairs(seed)] for seed in (0, 0, 1)]
+    assert draws[0] == draws[1]
+    assert set(draws[0]) != set(draws[2])
+    assert len(set(draws[0])) == 50
+    everything = source(folder)
+    assert {pair.id for pair in everything.pairs(0)} == {pair.id for pair in everything.pairs(1)}
+    assert everything.pairs(0) != everything.pairs(1)
+
+
+def test_noise_exchanges_the_answers_of_its_share_and_leaves_a_mask(folder: Path) -> None:
+    pairs = source(folder, noise=0.2).pairs(3)
+    assert sum(pair.columns["flipped"] for pair in pairs) == 40
+    assert all(pair.chosen.startswith("bad" if pair.columns["flipped"] else "good") for pair in pairs)
+    clean = source(folder).pairs(3)
+    assert [pair.prompt for pair in pairs] == [pair.prompt for pair in clean]
+    assert all("flipped" not in pair.columns for pair in clean)
+
+
+def test_held_out_labels_are_never_flipped(folder: Path) -> None:
+    assert all(pair.chosen.startswith("good") for pair in source(folder, noise=0.5, held_out_share=0.3).held_out())
+
+
+# ---------------------------------------------------------------- identity
+
+
+def test_the_identity_follows_content_and_not_the_place(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "copy"
+    shutil.copytree(folder, elsewhere)
+    (elsewhere / "pairs.jsonl").rename(elsewhere / "renamed.jsonl")
+    before = source(folder).identity()
+    assert source(elsewhere, pairs_file="renamed.jsonl").identity() == before
+    assert str(folder) not in json.dumps(before)
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "sft/model.safetensors", "sft/tokenizer.json", "sft/config.json"])
+def test_the_identity_changes_with_any_file_that_matters(folder: Path, name: str) -> None:
+    before = source(folder).identity()
+    with (folder / name).open("ab") as file:
+        file.write(b" ")
+    assert source(folder).identity() != before
+
+
+def test_the_identity_has_the_options_and_ignores_compression(folder: Path) -> None:
+    before = source(folder).identity()
+    (folder / "pairs.jsonl.gz").write_bytes(gzip.compress((folder / "pairs.jsonl").read_bytes()))
+    assert source(folder, pairs_file="pairs.jsonl.gz").identity() == before
+    assert source(folder, noise=0.1).identity() != before
+
+
+# ---------------------------------------------------------------- what is missing
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ("sft", "no such model folder"),
+        ("sft/config.json", "no config.json"),
+        ("sft/model.safetensors", "no safetensors weights"),
+        ("sft/tokenizer.json", "no tokenizer"),
+        ("pairs.jsonl", "cannot be read"),
+    ],
+)
+def test_what_is_missing_is_named_with_a_hint(folder: Path, gone: str, message: str) -> None:
+    path = folder / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(PrefbenchError, match=message) as caught:
+        source(folder).prepare(folder, print)
+    assert caught.value.hint
+
+
+def test_a_missing_shard_is_named(folder: Path) -> None:
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (folder / "sft" / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(PrefbenchError, match=r"weights are missing: model-2\.safetensors"):
+        source(folder).prepare(folder, print)
+
+
+def test_a_truncated_gzip_file_is_an_error_and_not_fewer_pairs(folder: Path) -> None:
+    whole = gzip.compress((folder / "pairs.jsonl").read_bytes())
+    (folder / "pairs.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PrefbenchError, match="cannot be read"):
+        source(folder, pairs_file="pairs.jsonl.gz").prepare(folder, print)
+
+
+def test_too_few_pairs_for_a_seed_are_refused(folder: Path) -> None:
+    with pytest.raises(PrefbenchError, match="200 training pairs, and 201 are asked for"):
+        source(folder, pairs_per_seed=201).prepare(folder, print)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"held_out_file": "h.jsonl", "held_out_share": 0.1}, "both given"),
+        ({"noise": 0.1, "columns": ("gap",)}, "both given"),
+    ],
+)
+def test_options_that_contradict_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(PrefbenchError, match=message):
+        source(tmp_path, **options)
+
+
+def test_model_and_pairs_must_be_given() -> None:
+    with pytest.raises(PrefbenchError, match="model must be given; pairs_file must be given"):
+        build(LocalFiles, {})
+
+
+# ---------------------------------------------------------------- questions, models, registration
+
+
+def test_alpaca_eval_questions_come_from_a_json_list_or_jsonl(folder: Path) -> None:
+    rows = [{"instruction": "What?", "dataset": "selfinstruct", "output": "x"}, {"instruction": "Why?"}]
+    (folder / "a.json").write_text(json.dumps(rows))
+    write_rows(folder / "b.jsonl.gz", rows)
+    found = source(folder, alpaca_eval_questions="a.json").questions("alpaca_eval")
+    assert [(question.turns, question.category) for question in found] == [(("What?",), "selfinstruct"), (("Why?",), "")]
+    assert source(folder, alpaca_eval_questions="b.jsonl.gz").questions("alpaca_eval") == found
+
+
+def test_mt_bench_questions_keep_their_ids_and_take_reference_answers_by_id(folder: Path) -> None:
+    write_rows(folder / "q.jsonl", [{"question_id": 111, "category": "math", "turns": ["1+1?", "+1?"], "reference": ["2", "3"]}])
+    write_rows(folder / "r.jsonl", [{"question_id": 111, "choices": [{"index": 0, "turns": ["It is 2.", "It is 3."]}]}])
+    (own,) = source(folder, mt_bench_questions="q.jsonl").questions("mt_bench")
+    assert (own.id, own.category, own.turns, own.references) == ("111", "math", ("1+1?", "+1?"), ("2", "3"))
+    (judged,) = source(folder, mt_bench_questions="q.jsonl", mt_bench_references="r.jsonl").questions("mt_bench")
+    assert judged.references == ("It is 2.", "It is 3.")
+
+
+def test_question_files_are_checked(folder: Path) -> None:
+    write_rows(folder / "q.jsonl", [{"instruction": "What?"}, {"instruction": "What?"}])
+    with pytest.raises(PrefbenchError, match="question 2 repeats an earlier one"):
+        source(folder, alpaca_eval_questions="q.jsonl").prepare(folder, print)
+    with pytest.raises(PrefbenchError, match="question 1 has no usable question_id"):
+        source(folder, mt_bench_questions="q.jsonl").prepare(folder, print)
+
+
+def test_a_harness_without_a_file_has_no_questions(folder: Path) -> None:
+    assert source(folder).questions("alpaca_eval") == source(folder).questions("mt_bench") == ()
+
+
+def test_models_are_by_role_and_resolved_against_the_track(folder: Path) -> None:
+    assert source(folder).models() == {"sft": folder / "sft"}
+    assert source(folder, base="sft").models() == {"sft": folder / "sft", "base": folder / "sft"}
+
+
+def test_the_hook_offers_the_source() -> None:
+    assert prefbench_sources() == [LocalFiles]
