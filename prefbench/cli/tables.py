@@ -26,19 +26,20 @@ class Format(StrEnum):
 def print_rows(rows: Sequence[Mapping[str, object]], format: str, title: str = "") -> None:
     """Print rows, whose columns are all their keys in order of first appearance; a key that a row lacks is an empty cell.
 
-    JSON and CSV carry full numbers and no title; the table and Markdown round floats to four significant digits, and the table leaves out
-    columns that are empty in every row.
+    JSON and CSV carry full numbers and no title; the table and Markdown round floats to four significant digits and leave out columns that
+    are empty in every row.
     """
     columns = list(dict.fromkeys(key for row in rows for key in row))
+    filled = [column for column in columns if any(_text(row.get(column)) for row in rows)]
     match Format(format):
         case Format.json:
             print(json.dumps([{key: _json_value(value) for key, value in row.items()} for row in rows], indent=2, ensure_ascii=False))
         case Format.csv:
             _print_csv(rows, columns)
         case Format.md:
-            _print_markdown(rows, columns, title)
+            _print_markdown(rows, filled, title)
         case Format.table:
-            _print_table(rows, columns, title)
+            _print_table(rows, filled, title)
 
 
 def _print_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> None:
@@ -65,7 +66,6 @@ def _print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], t
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDE)
     table = Table(title=Text(title) if title else None, title_justify="left", caption=None if rows else "nothing")
-    columns = [column for column in columns if any(_text(row.get(column)) for row in rows)]
     for column in columns:
         # Folded, never cut: a name that ends in dots cannot be copied.
         table.add_column(column, overflow="fold", justify="right" if _is_numeric(rows, column) else "left")

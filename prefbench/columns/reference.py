@@ -35,23 +35,31 @@ def _sums(answers: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def reference_key(weights: str, tokens: TokenPairs, dtype: str) -> str:
-    """What the column depends on: the weights, the token ids, the compute dtype and the kind of device; no loss, seed or folder."""
-    ids = [tokens.prompt_ids, tokens.chosen_ids, tokens.rejected_ids]
+    """What the column depends on: the weights, the set of pairs as token ids, the compute dtype and the kind of device.
+
+    No loss, seed or folder; nor the order of the pairs, so that seeds that differ in order alone share one column.
+    """
+    ids = [(tokens.prompt_ids[i], tokens.chosen_ids[i], tokens.rejected_ids[i]) for i in _order(tokens)]
     return digest({"numerics": CORE_NUMERICS_VERSION, "weights": weights, "ids": ids, "dtype": dtype, "kernels": device().type})
 
 
 def reference_column(scorer: Scorer, weights: str, tokens: TokenPairs, budget: int, cache: Path) -> ReferenceColumn:
     """The column of these pairs under ``scorer``'s model: from the cache, or one gradient-free pass that is then cached."""
     path = cache / "columns" / "reference" / f"{reference_key(weights, tokens, scorer.dtype)}.safetensors"
-    flat = _cached(path)
+    order, flat = _order(tokens), _cached(path)
+    prompts = [tokens.prompt_ids[i] for i in order]
+    answers = {name: [ids[i] for i in order] for name, ids in (("chosen", tokens.chosen_ids), ("rejected", tokens.rejected_ids))}
     if flat is None:
-        flat = {name: np.concatenate(_score(scorer, tokens.prompt_ids, ids, budget)) for name, ids in _answers(tokens).items()}
+        flat = {name: np.concatenate(_score(scorer, prompts, ids, budget)) for name, ids in answers.items()}
         write_bytes(path, save(flat))
-    return ReferenceColumn(*(_split(flat[name], ids) for name, ids in _answers(tokens).items()))
+    back = np.argsort(order)
+    ordered = {name: _split(flat[name], ids) for name, ids in answers.items()}
+    return ReferenceColumn(*([values[i] for i in back] for values in ordered.values()))
 
 
-def _answers(tokens: TokenPairs) -> dict[str, tuple[tuple[int, ...], ...]]:
-    return {"chosen": tokens.chosen_ids, "rejected": tokens.rejected_ids}
+def _order(tokens: TokenPairs) -> list[int]:
+    """Row numbers in an order that the pairs' token ids alone decide."""
+    return sorted(range(len(tokens)), key=lambda i: (tokens.prompt_ids[i], tokens.chosen_ids[i], tokens.rejected_ids[i]))
 
 
 def _score(scorer: Scorer, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], budget: int) -> list[np.ndarray]:

@@ -91,18 +91,20 @@ def _cell(value: Any) -> str:
 # ---------------------------------------------------------------- what a terminal shows
 
 
-_SHORT_TITLES = {"gold_win_rate": "gold %", "win_rate": "judge %", "length_controlled_win_rate": "LC %", "mt_bench": "MT-Bench"}
+_JUDGED = {"gold_win_rate": "gold %", "win_rate": "judge %", "length_controlled_win_rate": "LC %", "mt_bench": "MT-Bench"}
+_UNJUDGED = {"held_out_accuracy": "held-out accuracy %", "margin": "margin (nats)", "chosen_reward": "chosen reward (nats)"}
 
 
 def short_rows(board: Board) -> list[dict[str, object]]:
-    """What fits a terminal: the headline metrics with their intervals, divergence, length and training time without."""
-    headline = [metric for metric in board.metrics if metric.name in _SHORT_TITLES]
+    """What fits a terminal: the judged metrics with their intervals, or where there are none those of held-out pairs; a few more without."""
+    titles = _JUDGED if any(metric.name in _JUDGED for metric in board.metrics) else _UNJUDGED
+    headline = [metric for metric in board.metrics if metric.name in titles]
     return [
         {
             "method": row.method,
             "scheduler": row.scheduler,
             "seeds": len(row.seeds),
-            **{_SHORT_TITLES[metric.name]: metric.show(row.metrics.get(metric.name)) for metric in headline},
+            **{titles[metric.name]: metric.show(row.metrics.get(metric.name)) for metric in headline},
             "KL": _value(row, "kl"),
             "length": _value(row, "length"),
             "train s": row.costs.get("train_seconds"),

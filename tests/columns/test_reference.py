@@ -46,6 +46,17 @@ def test_the_second_use_costs_no_forward_and_gives_the_same_per_token_values(tmp
     assert all(np.array_equal(a, b) for a, b in zip(made.chosen + made.rejected, read.chosen + read.rejected, strict=True))
 
 
+def test_another_order_of_the_same_pairs_costs_no_forward_either(tmp_path):
+    tokens, second = random_tokens(9), Counting()
+    order = [4, 0, 8, 2, 6, 1, 7, 3, 5]
+    names = ("pairs", "prompt_ids", "chosen_ids", "rejected_ids")
+    shuffled = dataclasses.replace(tokens, **{name: tuple(getattr(tokens, name)[i] for i in order) for name in names})
+    made = reference_column(Counting(), "w", tokens, 60, tmp_path)
+    read = reference_column(second, "w", shuffled, 60, tmp_path)
+    assert second.forwards == 0
+    assert all(np.array_equal(made.rejected[i], read.rejected[place]) for place, i in enumerate(order))
+
+
 def test_weights_tokens_and_dtype_each_miss_the_cache():
     tokens = random_tokens(3)
     changed = dataclasses.replace(tokens, chosen_ids=((*tokens.chosen_ids[0], 9), *tokens.chosen_ids[1:]))
