@@ -118,8 +118,8 @@ def _run_pending(planned: Planned, options: RunOptions, on_event: OnEvent) -> No
 def choose(planned: Planned, site: Site, options: RunOptions, engine: Engine, on_event: OnEvent) -> tuple[int, int]:
     """(worker processes, threads of each): chosen by measuring once, stored with the run, and reused when it goes on."""
     cores = usable_cores()
-    if torch.cuda.is_available():
-        return options.jobs or torch.cuda.device_count(), max(1, cores // torch.cuda.device_count())
+    if torch.cuda.is_available():  # one worker has the GPU to itself unless more are asked for
+        return options.jobs or 1, max(1, cores // (options.jobs or 1))
     if options.in_process:
         return 1, 1
     stored = read_json(planned.folder.choices) if planned.folder.choices.exists() else {}
