@@ -54,8 +54,9 @@ def _rating(name: str, title: str) -> Metric:
 GOLD = _share("gold_win_rate", "Gold win rate")
 JUDGED = _share("win_rate", "Judge win rate")
 CONTROLLED = _share("length_controlled_win_rate", "Length-controlled win rate")
+ACCURACY = _share("held_out_accuracy", "Held-out accuracy")
 
-RANKING = (GOLD, CONTROLLED, JUDGED)
+RANKING = (GOLD, CONTROLLED, JUDGED, ACCURACY)
 """A board is sorted by the first of these that it has."""
 
 METRICS = (
@@ -66,7 +67,7 @@ METRICS = (
     _rating("mt_bench_turn_1", "Turn 1"),
     _rating("mt_bench_turn_2", "Turn 2"),
     *(_rating(f"mt_bench[{category}]", category.capitalize()) for category in CATEGORIES),
-    _share("held_out_accuracy", "Held-out accuracy"),
+    ACCURACY,
     _share("held_out_gold_accuracy", "Held-out gold accuracy"),
     Metric("margin", "Margin (nats)"),
     Metric("chosen_reward", "Chosen reward (nats)"),

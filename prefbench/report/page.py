@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from prefbench.report.layout import CATEGORIES, COSTS, METRICS, Metric
+from prefbench.report.layout import ACCURACY, CATEGORIES, COSTS, METRICS, Metric
 from prefbench.report.rows import BASELINE, Board, Row, written_options
 
 SCREENING = 5
@@ -53,10 +53,10 @@ def page(board: Board) -> str:
 
 
 def _leaderboard(board: Board) -> str:
-    columns = [Column("Seeds", _seeds), *_metrics(board, _HEADLINE)]
+    columns = [Column("Seeds", _seeds), *(_metrics(board, _HEADLINE) or _metrics(board, [ACCURACY.name]))]
     ranking = [metric for metric in board.compared if metric == board.ranked_by]
     columns[2:2] = [Column(f"{metric.title} minus {BASELINE[0]}'s", partial(_difference, metric)) for metric in ranking]
-    return "\n\n".join([_table(board, columns), _legend(board), "![Win rates of every row with their intervals](forest.png)"])
+    return "\n\n".join([_table(board, columns), _legend(board), "![Every row with its intervals](forest.png)"])
 
 
 def _difference(metric: Metric, row: Row) -> str:
@@ -70,8 +70,8 @@ def _seeds(row: Row) -> str:
 def _legend(board: Board) -> str:
     """What the intervals mean, and everything that a reader of the numbers above must not miss."""
     lines = [
-        "Mean over seeds [95 % interval over crossed seeds and questions], win rates in percent. The intervals speak of this base model "
-        "and these pairs.",
+        "Mean over seeds [95 % interval over crossed seeds and questions], win rates and accuracies in percent. "
+        "The intervals speak of this base model and these pairs.",
         f"A seed varies {', '.join(board.track['track'].get('seed_varies', ())) or 'what the track does not declare'}.",
     ]
     if board.compared:

@@ -1,4 +1,4 @@
-"""The forest plot of a board: every row's win rates with their intervals, as a PNG."""
+"""The forest plot of a board: every row's win rates, or accuracy where nothing was judged, with their intervals, as a PNG."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefbench.config import UNTRAINED
-from prefbench.report.layout import CONTROLLED, GOLD, JUDGED, Metric
+from prefbench.report.layout import ACCURACY, CONTROLLED, GOLD, JUDGED, Metric
 from prefbench.report.rows import Board, Row
 from prefbench.report.stats import Estimate
 
@@ -19,7 +19,7 @@ ROW_INCHES = 0.44
 MARGIN = 2.0
 """Percentage points beyond the outermost interval."""
 
-CAPTION = "win rate against the starting model, %\nbars: 95 % intervals; in brackets: seeds"
+CAPTION = "{}, %\nbars: 95 % intervals; in brackets: seeds"
 
 INK, FAINT, BAND = "#222222", "#8a8a8a", "#f5f5f3"
 
@@ -39,6 +39,8 @@ MARKS = (
     Mark(CONTROLLED, "o", "#0b62a4", "length-controlled"),
     Mark(JUDGED, "s", "#8f8f8f", "judge, raw"),
 )
+UNJUDGED = Mark(ACCURACY, "o", "#0b62a4", "held-out accuracy")
+"""Drawn where a board has no win rate."""
 
 
 def forest(board: Board) -> bytes:
@@ -49,7 +51,7 @@ def forest(board: Board) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    marks = [mark for mark in MARKS if board.has(mark.metric.name)]
+    marks = [mark for mark in MARKS if board.has(mark.metric.name)] or [UNJUDGED]
     rows = [row for row in board.rows if any(mark.metric.name in row.metrics for mark in marks)]
     figure = Figure(figsize=(7.6, 1.55 + ROW_INCHES * max(len(rows), 1)), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
@@ -62,6 +64,9 @@ def forest(board: Board) -> bytes:
             if mark.metric.name in row.metrics:
                 _draw(axes, position + (place - (len(marks) - 1) / 2) * 0.24, mark, row.metrics[mark.metric.name], span)
     _frame(axes, board, rows, span)
+    axes.set_xlabel(
+        CAPTION.format("held-out accuracy" if marks == [UNJUDGED] else "win rate against the starting model"), fontsize=9, color=INK
+    )
     _legend(axes, marks)
     data = io.BytesIO()
     figure.savefig(data, format="png", metadata={"Software": None})
@@ -102,7 +107,6 @@ def _frame(axes: Any, board: Board, rows: list[Row], span: tuple[float, float]) 
     axes.set_xlim(*span)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [f"{row.label}  ({len(row.seeds)})" for row in rows], fontsize=9.5, color=INK)
-    axes.set_xlabel(CAPTION, fontsize=9, color=INK)
     axes.tick_params(axis="both", length=0, pad=6)
     axes.tick_params(axis="x", labelsize=9, labelcolor=INK)
     axes.grid(axis="x", color="#e2e2e2", linewidth=0.8, zorder=1)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from prefbench.api import Calibration, Fitted, Harness, Items, Judge, Policy, Source
+from prefbench.evaluate.held_out import HeldOut
 from prefbench.identity import digest, stage_key
 from prefbench.report.metrics import score
 from prefbench.store.files import write_text
@@ -117,13 +118,27 @@ def draw_items(rng: np.random.Generator, strength: float, world: World) -> list[
     return items
 
 
-def write_cell(folder: Folder, cell: tuple[str, str, int], items: list[dict[str, Any]]) -> None:
+def write_unjudged(root: Path) -> Folder:
+    """A folder whose cells were compared on held-out pairs alone: sft, which is right half the time, and dpo, which is right more often."""
+    folder = Folder(root)
+    write_text(folder.track, TRACK)
+    for seed in range(3):
+        for cell, right in ((("sft", "-", seed), [0.5] * 50), (("dpo", "uniform", seed), [1.0] * 30 + [0.0] * 20)):
+            known = {"harness": "held_out", "gold_correct": None, "margin": 0.1, "chosen_log_ratio": 0.0, "kl": None}
+            items = [{**known, "id": f"p{i}", "correct": value} for i, value in enumerate(right)]
+            write_cell(folder, cell, items, {"held_out": HeldOut()})
+    return folder
+
+
+def write_cell(
+    folder: Folder, cell: tuple[str, str, int], items: list[dict[str, Any]], harnesses: Mapping[str, Harness] = HARNESSES
+) -> None:
     """Items and record of a cell that is done."""
     numbers = folder.artefacts()
     calibrations = {name: Calibration(numbers=own) for name, own in numbers.items()}
     training = {"steps": 10, "pairs_forward": 320, "pairs_backward": 160} if cell[1] != "-" else {}
     result = {
-        **score(HARNESSES, items, calibrations),
+        **score(harnesses, items, calibrations),
         "items_sha256": folder.write_items(name_of(cell), items),
         "calibration_sha256": digest(numbers),
         "training": training,

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from prefbench.evaluate.held_out import HeldOut
 from prefbench.report.board import read_board
 from prefbench.report.layout import Metric, fixed, significant
 from prefbench.report.page import page
 from prefbench.report.plot import forest
 from prefbench.report.stats import Estimate
-from tests.report.synthetic import HARNESSES, World, write_board
+from tests.report.synthetic import HARNESSES, World, write_board, write_unjudged
 
 
 def page_of(root: Path, world: World) -> str:
@@ -75,3 +76,12 @@ def test_a_tie_that_rounding_noise_moved_is_rounded_like_the_tie() -> None:
     tie = 0.1250
     assert fixed(tie - 1e-16, 2) == fixed(tie + 1e-16, 2) == fixed(tie, 2)
     assert significant(0.1 + 0.2) == "0.3"
+
+
+def test_a_board_that_nothing_judged_leads_with_held_out_accuracy(tmp_path: Path) -> None:
+    """Without a win rate the accuracy ranks the rows, and the first table and the plot show it."""
+    write_unjudged(tmp_path)
+    board = read_board(tmp_path, {"held_out": HeldOut()})
+    assert [row.method for row in board.rows] == ["dpo", "sft"]
+    assert "| Held-out accuracy |" in page(board).split("\n\n")[2]
+    assert len(forest(board)) > 5_000
