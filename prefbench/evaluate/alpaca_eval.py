@@ -19,7 +19,7 @@ PANEL_TEMPERATURES = (1.0, 0.7, 1.0, 1.3)
 GamedRows = dict[str, tuple[int, float | None]]
 """By question id: the baseline's length minus the answer's, in characters, and the answer's preference over the baseline."""
 
-_OWN_KEYS = ("harness", "id", "preference", "length", "baseline_length")
+_OWN_KEYS = ("harness", "id", "preference", "length", "baseline_length", "strength")
 
 
 @dataclass
@@ -72,11 +72,19 @@ class AlpacaEval(Harness):
         )
 
     def judge(self, rows: Items, judge: Judge, source: Source, calibration: Calibration) -> list[dict[str, Any]]:
-        """An item per row: ``preference`` over the baseline (null without a verdict), both lengths, and the source's own comparisons."""
+        """An item per row: ``preference`` over the baseline (null without a verdict), both lengths, and the source's own comparisons.
+
+        ``strength`` is the C of the length control, chosen here once: cross-validation picks another one under another scikit-learn, and
+        a stored number has to be found again everywhere.
+        """
         questions = {q.id: q for q in source.questions(self.name)}
         asked = [Comparison(questions[row["id"]], _baseline(calibration, row["id"]), row["answer"]) for row in rows]
         judged = preferences(asked, judge, self.prompt)
-        return [self._item(c, p, source) for c, p in zip(asked, judged, strict=True)]
+        items = [self._item(c, p, source) for c, p in zip(asked, judged, strict=True)]
+        if length_control.refusal(items, calibration) is not None:
+            return items
+        strength = length_control.choose_strength(length_control.comparisons(items, calibration))
+        return [{**item, "strength": strength} for item in items]
 
     def _item(self, comparison: Comparison, preference: float | None, source: Source) -> dict[str, Any]:
         known = source.compare(comparison.question, comparison.answer, comparison.baseline)

@@ -126,9 +126,10 @@ class LengthControlled:
 
 
 def length_controlled(items: Items, calibration: Calibration) -> LengthControlled:
-    """The regression on judged items. Ask ``refusal`` first: it says why there may be none."""
+    """The regression on judged items, at the C that they name or else at the one chosen now. Ask ``refusal`` first: it says why there may be none."""
     data = comparisons(items, calibration)
-    return LengthControlled(data, choose_strength(data))
+    stored = items[0].get("strength")
+    return LengthControlled(data, choose_strength(data) if stored is None else float(stored))
 
 
 def _rows(data: Comparisons, counts: np.ndarray) -> Rows:

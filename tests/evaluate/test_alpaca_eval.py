@@ -104,12 +104,28 @@ def test_items_hold_numbers_only_and_the_metrics_are_plain_means(world: Any, sou
             "length": len(row["answer"]),
             "baseline_length": len(baseline),
             "gold_win_rate": item["gold_win_rate"],
+            "strength": items[0]["strength"],
         }
     assert harness.values(items)["length"] == {row["id"]: row["length"] for row in rows}
     with stand_ins():
         from alpaca_eval.metrics import get_winrate
     by_library = get_winrate([{"preference": item["preference"] + 1} for item in items])["win_rate"]
     assert 100 * mean(harness.values(items)["win_rate"]) == pytest.approx(by_library, abs=1e-9)
+
+
+def test_the_regressions_c_is_chosen_once_and_stored(
+    world: Any, source: Any, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = run(world, source, calibration, world.policy(seed=1))
+    expected = AlpacaEval().fitted(items, calibration)["length_controlled_win_rate"].value
+
+    def another_scikit_learn(_: Any) -> float:
+        return 1e-3
+
+    monkeypatch.setattr("prefbench.evaluate.length_control.choose_strength", another_scikit_learn)
+    assert AlpacaEval().fitted(items, calibration)["length_controlled_win_rate"].value == expected
+    unstored = [{key: value for key, value in item.items() if key != "strength"} for item in items]
+    assert AlpacaEval().fitted(unstored, calibration)["length_controlled_win_rate"].value != expected
 
 
 def utility(answer: str) -> float:
