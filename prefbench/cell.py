@@ -23,7 +23,8 @@ from prefbench.store.files import read_json, read_lines, write_json, write_lines
 from prefbench.train.checkpoint import save_policy, weights_digest
 from prefbench.train.device import device, seconds_by_threads, usable_cores
 from prefbench.train.forward import Scorer
-from prefbench.train.loop import DivergedError, TrainJob, pair_micro_batches, train
+from prefbench.train.job import TrainJob, pair_micro_batches
+from prefbench.train.loop import DivergedError, train
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
 from prefbench.workshop import Site, Workshop
 

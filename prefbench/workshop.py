@@ -26,7 +26,7 @@ from prefbench.store.folder import Folder
 from prefbench.train.checkpoint import load_model, load_tokenizer, weights_digest
 from prefbench.train.device import device
 from prefbench.train.forward import Scorer, make_scorer
-from prefbench.train.loop import PairData
+from prefbench.train.job import PairData
 
 
 @dataclass(frozen=True)

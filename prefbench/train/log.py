@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from prefbench.api import PairBatch
-
-if TYPE_CHECKING:
-    from prefbench.train.loop import TrainJob
+from prefbench.data.tokens import TokenPairs
 
 EVERY = 10
 """Steps between two readings of the device."""
@@ -37,9 +35,8 @@ class StepLog:
     _waiting: list[tuple[int, torch.Tensor]] = field(default_factory=list)
 
     @classmethod
-    def for_data(cls, job: TrainJob) -> StepLog:
+    def for_pairs(cls, tokens: TokenPairs) -> StepLog:
         """An empty log; thirds of the pairs by the tokens of both answers."""
-        tokens = job.data.tokens
         answers = np.array([len(c) + len(r) for c, r in zip(tokens.chosen_ids, tokens.rejected_ids, strict=True)])
         prompts = np.array([len(p) for p in tokens.prompt_ids])
         return cls(bucket=np.searchsorted(np.quantile(answers, [1 / 3, 2 / 3]), answers), tokens_per_pair=answers + 2 * prompts)

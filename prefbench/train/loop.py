@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from prefbench.api import Objective, PairBatch, Pool, Scheduler
 from prefbench.config import TrainRules
-from prefbench.data.tokens import TokenPairs
 from prefbench.errors import PrefbenchError
 from prefbench.streams import stream, stream_seed
-from prefbench.train.forward import MicroBatch, Scorer, micro_batches
+from prefbench.train.job import TrainJob, gather, pair_batch, pair_micro_batches
 from prefbench.train.log import StepLog
 from prefbench.train.meter import Clocks
 
@@ -28,33 +25,6 @@ class DivergedError(Exception):
         self.step, self.loss = step, loss
 
 
-@dataclass(frozen=True)
-class PairData:
-    """N training pairs: tokens, summed reference log-probs (nats, float64, (N,)) and columns (float64, (N,)) by name."""
-
-    tokens: TokenPairs
-    reference_chosen: np.ndarray
-    reference_rejected: np.ndarray
-    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """One policy to train in place, and everything that decides how."""
-
-    scorer: Scorer
-    data: PairData
-    objective: Objective
-    scheduler: Scheduler
-    rules: TrainRules
-    learning_rate: float
-    seed: int
-    report: Callable[[Mapping[str, Any]], None] = lambda _: None
-
-
 def train(job: TrainJob, clocks: Clocks) -> StepLog:
     """Train ``job``'s policy for the track's steps. Raises DivergedError, and PrefbenchError when a plugin breaks its contract."""
     rules, model = job.rules, job.scorer.model
@@ -65,7 +35,7 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
     select_rng = stream(job.seed, "select", job.scheduler.name)
     update_rng = torch.Generator().manual_seed(stream_seed(job.seed, "update"))
     size = selected_size(job.scheduler, rules.pool)
-    log = StepLog.for_data(job)
+    log = StepLog.for_pairs(job.data.tokens)
     pools = draw_pools(job)
     previous: tuple[Pool, np.ndarray] | None = None
 
@@ -164,42 +134,6 @@ def score_pool(job: TrainJob, ids: np.ndarray, progress: float, rng: torch.Gener
             statistics = {name: values[name]().double().cpu().numpy() for name in job.scheduler.wants}
             log.pairs_forward += len(ids)
     return Pool(ids, columns, statistics, progress)
-
-
-def pair_micro_batches(job: TrainJob, ids: np.ndarray) -> list[MicroBatch]:
-    """The chosen answers of K pairs as sequences 0..K-1, the rejected as K..2K-1, cut into micro-batches."""
-    tokens = job.data.tokens
-    prompts = [tokens.prompt_ids[i] for i in ids]
-    responses = [tokens.chosen_ids[i] for i in ids] + [tokens.rejected_ids[i] for i in ids]
-    return micro_batches(prompts * 2, responses, job.rules.micro_batch_tokens, job.scorer.model.device)
-
-
-def gather(graphs: list[tuple[MicroBatch, torch.Tensor]], count: int) -> torch.Tensor:
-    """Log-probs of all micro-batches in the order of their sequences, detached, float64, shape (count,)."""
-    leaves = torch.empty(count, dtype=torch.float64, device=graphs[0][1].device)
-    for micro, sums in graphs:
-        leaves[micro.rows] = sums.detach()
-    return leaves
-
-
-def pair_batch(job: TrainJob, ids: np.ndarray, leaves: torch.Tensor, progress: float, rng: torch.Generator) -> PairBatch:
-    """K pairs as an objective sees them; ``leaves`` holds the chosen log-probs, then the rejected."""
-    data, size = job.data, len(ids)
-
-    def tensor(values: Any) -> torch.Tensor:
-        return torch.as_tensor(values, dtype=torch.float64).to(leaves.device)
-
-    return PairBatch(
-        policy_chosen=leaves[:size],
-        policy_rejected=leaves[size:],
-        reference_chosen=tensor(data.reference_chosen[ids]),
-        reference_rejected=tensor(data.reference_rejected[ids]),
-        chosen_tokens=tensor([len(data.tokens.chosen_ids[i]) for i in ids]),
-        rejected_tokens=tensor([len(data.tokens.rejected_ids[i]) for i in ids]),
-        columns={name: tensor(data.columns[name][ids]) for name in job.objective.needs},
-        progress=progress,
-        rng=rng,
-    )
 
 
 def checked_selection(scheduler: Scheduler, positions: np.ndarray, size: int, n: int) -> np.ndarray:

@@ -17,7 +17,8 @@ from prefbench.schedulers.random_subset import RandomSubset
 from prefbench.schedulers.uniform import Uniform
 from prefbench.streams import stream
 from prefbench.train.forward import make_scorer
-from prefbench.train.loop import DivergedError, PairData, TrainJob, accumulate_gradients, draw_pools, learning_rate_factor, train
+from prefbench.train.job import PairData, TrainJob, pair_batch
+from prefbench.train.loop import DivergedError, accumulate_gradients, draw_pools, learning_rate_factor, train
 from prefbench.train.meter import Clocks
 from tests.models import random_tokens, tiny_llama
 from tests.train.test_forward import naive_sum
@@ -49,8 +50,6 @@ def gradients(job: TrainJob, ids: np.ndarray) -> tuple[float, list[torch.Tensor]
 
 def naive_gradients(job: TrainJob, ids: np.ndarray) -> tuple[float, list[torch.Tensor]]:
     """The same in double precision, one sequence at a time, one graph, every logit kept."""
-    from prefbench.train.loop import pair_batch
-
     model, tokens = tiny_llama().double(), job.data.tokens
     chosen = [naive_sum(model, tokens.prompt_ids[i], tokens.chosen_ids[i]) for i in ids]
     rejected = [naive_sum(model, tokens.prompt_ids[i], tokens.rejected_ids[i]) for i in ids]
