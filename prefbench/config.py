@@ -124,13 +124,22 @@ def find_track(name: str) -> Path:
     )
 
 
-def read_track(path: Path, registry: Registry, selection: Selection = Selection()) -> Track:
-    """A track file, checked against the registry. Raises one PrefbenchError that lists every mistake with file and key."""
+def name_and_version(path: Path) -> tuple[str, int]:
+    """Of a track file that was valid when it was written; its plugins need not be there any more."""
+    head = _toml(path).get("track", {})
+    return head.get("name", path.stem), head.get("version", 1)
+
+
+def _toml(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PrefbenchError(f"{path}: not a TOML file: {error}", "see docs/tracks.md for a complete example") from None
-    return _Reader(path, registry, data).read(selection)
+
+
+def read_track(path: Path, registry: Registry, selection: Selection = Selection()) -> Track:
+    """A track file, checked against the registry. Raises one PrefbenchError that lists every mistake with file and key."""
+    return _Reader(path, registry, _toml(path)).read(selection)
 
 
 class _Reader:

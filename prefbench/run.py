@@ -11,7 +11,7 @@ import torch
 
 from prefbench.cache import cache_folder
 from prefbench.cell import Order
-from prefbench.config import Selection, Track, find_track, read_track
+from prefbench.config import Selection, Track, find_track, name_and_version, read_track
 from prefbench.engine.local import InProcessEngine, ProcessEngine
 from prefbench.engine.tasks import Engine, Event, OnEvent, Task
 from prefbench.errors import PrefbenchError
@@ -71,19 +71,19 @@ def plan_run(options: RunOptions) -> Planned:
     track = read_track(find_track(options.track), registry, options.selection)
     planner = Planner(track, registry, compute_dtype(track.train.dtype))
     folder = Folder(options.out)
-    refuse_other_track(folder, track, registry)
+    refuse_other_track(folder, track)
     cells = tuple(planner.cells())
     return Planned(track, registry, planner, folder, cells, {cell.id: cell_state(cell, folder) for cell in cells})
 
 
-def refuse_other_track(folder: Folder, track: Track, registry: Registry) -> None:
+def refuse_other_track(folder: Folder, track: Track) -> None:
     """Raises PrefbenchError when a run folder holds results of another track or version: they would not be comparable."""
     if not folder.track.exists():
         return
-    before = read_track(folder.track, registry)
-    if (before.name, before.version) != (track.name, track.version):
+    name, version = name_and_version(folder.track)
+    if (name, version) != (track.name, track.version):
         raise PrefbenchError(
-            f"{folder.root} holds track {before.name} version {before.version}, not {track.name} version {track.version}",
+            f"{folder.root} holds track {name} version {version}, not {track.name} version {track.version}",
             "give another folder with --out",
         )
 
