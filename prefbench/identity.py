@@ -34,8 +34,3 @@ def file_digest(path: Path) -> str:
     """sha256 of a file's bytes, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def folder_digest(folder: Path) -> str:
-    """sha256 over the names and contents of the files directly in a folder, such as a model's."""
-    return digest({path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.is_file()})

@@ -28,6 +28,9 @@ from prefbench.train.device import device
 from prefbench.train.forward import Scorer, make_scorer
 from prefbench.train.job import PairData
 
+CALIBRATION_SEED = 1_000_003
+"""The seed under which the baseline and the calibration answers are drawn: no cell's seed, so that no policy shares the baseline's luck."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -59,6 +62,7 @@ class Workshop:
         self.registry = load_registry(site.plugin_files)
         self.planner = Planner(site.track, self.registry, site.dtype)
         self.data = lru_cache(maxsize=2)(self._data)
+        self.calibration = lru_cache(maxsize=None)(self._calibration)
         self._source: Source | None = None
         self._reference_sums: dict[str, np.ndarray] = {}
 
@@ -151,16 +155,15 @@ class Workshop:
 
     # ---------------------------------------------------------------- calibration
 
-    def calibration(self, harness: str) -> Calibration:
-        """What a harness fixed for this track: from the cache, or made with the reference and cached; both parts are put into the run folder."""
+    def _calibration(self, harness: str) -> Calibration:
+        """What a harness fixed for this track: from the cache, or made with the reference and cached; its numbers are put into the run folder."""
         path = self.site.cache / "calibration" / f"{self._calibration_key(harness)}.json.gz"
-        if path.exists():
-            stored = read_packed_json(path)
-        else:
+        if not path.exists():
             made = self.harnesses[harness].calibrate(self.policy(self.reference, CALIBRATION_SEED), self.judge, self.source)
-            stored = {"texts": dict(made.texts), "numbers": dict(made.numbers)}
-            write_packed_json(path, stored)
-        if stored["numbers"] and not self.folder.artefact_path(harness).exists():
+            write_packed_json(path, {"texts": dict(made.texts), "numbers": dict(made.numbers)})
+        stored = read_packed_json(path)
+        # The folder may hold those of another judge, from before the track was changed.
+        if stored["numbers"] and stored["numbers"] != self.folder.artefacts().get(harness):
             self.folder.write_artefact(harness, stored["numbers"])
         return Calibration(stored["texts"], stored["numbers"])
 
@@ -176,7 +179,3 @@ class Workshop:
                 "judge": self.planner.identify("judge", self.track.judge) if self.track.judge else None,
             }
         )
-
-
-CALIBRATION_SEED = 1_000_003
-"""The seed under which the baseline and the calibration answers are drawn: no cell's seed, so that no policy shares the baseline's luck."""

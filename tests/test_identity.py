@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefbench.identity import canonical, digest, file_digest, folder_digest, stage_key
+from prefbench.identity import canonical, digest, file_digest, stage_key
 
 
 def test_the_order_of_keys_does_not_matter_and_the_form_is_fixed():
@@ -27,11 +27,8 @@ def test_numbers_that_are_none_are_refused():
         digest({"beta": float("inf")})
 
 
-def test_a_folders_digest_depends_on_names_and_contents_only(tmp_path):
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "weights").write_bytes(b"123")
-    assert folder_digest(tmp_path / "one") == folder_digest(tmp_path / "two")
-    (tmp_path / "two" / "weights").write_bytes(b"124")
-    assert folder_digest(tmp_path / "one") != folder_digest(tmp_path / "two")
-    assert len(file_digest(tmp_path / "one" / "weights")) == 64
+def test_a_files_digest_depends_on_its_bytes(tmp_path):
+    (tmp_path / "weights").write_bytes(b"123")
+    before = file_digest(tmp_path / "weights")
+    (tmp_path / "weights").write_bytes(b"124")
+    assert (len(before), before != file_digest(tmp_path / "weights")) == (64, True)

@@ -10,6 +10,7 @@ import pytest
 
 from prefbench.engine.tasks import Event
 from prefbench.errors import PrefbenchError
+from prefbench.report.check import check
 from prefbench.run import RunOptions, plan_run, run
 from prefbench.store.folder import Folder
 from prefbench.train.device import usable_cores
@@ -185,6 +186,8 @@ def test_a_new_judge_retrains_and_answers_nothing(tmp_path):
     events: list[Event] = []
     run(changed, events.append)
     assert {event.data["stage"] for event in events if event.kind == "progress" and "stage" in event.data} == {"judge", "score"}
+    # The folder's artefacts are those of the new judge too: with the old ones no length-controlled rate could be recomputed.
+    assert check(changed.out, plan_run(changed).planner.harnesses()) == []
 
 
 def test_a_plugin_that_raises_or_diverges_costs_its_cells_and_no_other(tmp_path):

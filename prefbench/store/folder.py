@@ -45,10 +45,6 @@ class Folder:
         """The folder in which a cell keeps its checkpoint, answers and stage marks."""
         return self.root / "cells" / cell
 
-    def shared(self, name: str) -> Path:
-        """What all cells of the run share and a board does not need, such as the baseline's answers."""
-        return self.root / "shared" / name
-
     def records(self) -> dict[str, dict[str, Any]]:
         """Every record by cell, in the order of their names."""
         return {path.stem: self.read_record(path.stem) for path in sorted((self.root / "records").glob("*.json"))}
