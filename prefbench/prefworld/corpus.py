@@ -28,7 +28,6 @@ class Quality:
 
 BASE = Quality(wrong=0.1, polite=0.3, rude=0.3, filler=0.5, unstopped=0.2)
 DEMONSTRATION = Quality(wrong=0.15, polite=0.4, rude=0.15, filler=0.55, unstopped=0.15)
-PERFECT = Quality(wrong=0.0, polite=1.0, rude=0.0, filler=0.0, unstopped=0.0)
 MOST_FILLERS = 2
 TWO_TURNS = 0.4
 """Share of the dialogues that go on to the second turn."""
