@@ -201,6 +201,7 @@ class CellRun:
         track, include = self.shop.track, self.cell.include["train"]
         return {
             "cell": self.cell.id,
+            "mode": "reproduced",
             "track": {"name": track.name, "version": track.version, "seed_varies": list(track.seed_varies), "tuning": track.tuning},
             "method": self._method(include),
             "scheduler": {"label": self.cell.row.scheduler, **include.get("scheduler", {})},

@@ -1,4 +1,4 @@
-"""The one exception that a user sees: what was wrong, and what to do about it."""
+"""The exceptions that a user sees: what was wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,3 +10,11 @@ class PrefbenchError(Exception):
         super().__init__(message)
         self.hint = hint
         self.exit_code = exit_code
+
+
+class DamagedError(PrefbenchError):
+    """A stored file is not what was written: torn, changed, or without its seal."""
+
+
+class StorageError(PrefbenchError):
+    """A file could not be written: the disk is full, the quota used up, or the folder read-only. No cell after this one would fare better."""

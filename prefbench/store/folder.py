@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefbench.errors import PrefbenchError
-from prefbench.store.files import read_json, read_lines, read_packed_json, write_json, write_lines, write_packed_json
-
-RECORD_SCHEMA = 1
+from prefbench.store.files import read_json, read_lines, read_packed_json, write_lines, write_packed_json
+from prefbench.store.migrate import RECORD_SCHEMA, present
+from prefbench.store.sealed import write_sealed
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,10 @@ class Folder:
         """The numbers that a harness fixed once per track."""
         return self.root / "artefacts" / f"{harness}.json.gz"
 
+    def log_path(self, task: str) -> Path:
+        """What a worker printed while it ran a task, tracebacks included."""
+        return self.root / "logs" / f"{task.replace(' ', '-')}.log"
+
     def cell(self, cell: str) -> Path:
         """The folder in which a cell keeps its checkpoint, answers and stage marks."""
         return self.root / "cells" / cell
@@ -50,19 +53,13 @@ class Folder:
         return {path.stem: self.read_record(path.stem) for path in sorted((self.root / "records").glob("*.json"))}
 
     def read_record(self, cell: str) -> dict[str, Any]:
-        """A cell's record. Raises PrefbenchError when its schema is newer than this prefbench."""
-        record: dict[str, Any] = read_json(self.record_path(cell))
-        if not isinstance(record, dict) or record.get("schema") != RECORD_SCHEMA:
-            schema = record.get("schema") if isinstance(record, dict) else None
-            raise PrefbenchError(
-                f"{self.record_path(cell)}: record schema {schema!r}, and this prefbench reads schema {RECORD_SCHEMA}",
-                "upgrade prefbench, or run the cell again",
-            )
-        return record
+        """A cell's record in the present schema. Raises DamagedError when it is not what was written, PrefbenchError when it is too new."""
+        path = self.record_path(cell)
+        return present(read_json(path), path)
 
     def write_record(self, cell: str, record: Mapping[str, Any]) -> None:
-        """Write a cell's record, schema first."""
-        write_json(self.record_path(cell), {"schema": RECORD_SCHEMA, **record})
+        """Write a cell's record, schema first, its seal last."""
+        write_sealed(self.record_path(cell), {"schema": RECORD_SCHEMA, **record})
 
     def items(self, cell: str) -> list[dict[str, Any]]:
         """A cell's judged items; none when it has no file."""

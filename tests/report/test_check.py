@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,10 @@ def sound(tmp_path: Path) -> Folder:
 
 
 def edit_record(folder: Folder, change: Callable[[dict[str, Any]], None], cell: str = CELL) -> None:
-    """Change a record and render the board anew, as someone would who wants a better number."""
-    record = json.loads(folder.record_path(cell).read_text())
+    """Someone who changes a record on purpose mends its seal as well."""
+    record = folder.read_record(cell)
     change(record)
-    folder.record_path(cell).write_text(json.dumps(record))
+    folder.write_record(cell, record)
 
 
 def problems(folder: Folder) -> list[Problem]:
@@ -145,6 +144,14 @@ def test_a_truncated_items_file(sound: Folder) -> None:
 def test_a_record_that_is_not_json(sound: Folder) -> None:
     sound.record_path(CELL).write_text("{")
     assert f"records/{CELL}.json" in {problem.file for problem in problems(sound)}
+
+
+def test_a_record_that_was_changed_by_accident(sound: Folder) -> None:
+    path = sound.record_path(CELL)
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    problem = only(sound)
+    assert problem.file == f"records/{CELL}.json"
+    assert "sha256" in problem.found
 
 
 def test_a_record_with_a_hole(sound: Folder) -> None:

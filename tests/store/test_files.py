@@ -6,9 +6,10 @@ import gzip
 
 import pytest
 
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, StorageError
 from prefbench.store import files
 from prefbench.store.folder import Folder
+from prefbench.store.migrate import RECORD_SCHEMA
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
@@ -19,7 +20,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match="No space"):
         files.write_json(path, {"new": 2})
     assert files.read_json(path) == {"old": 1}
     assert [found.name for found in tmp_path.iterdir()] == ["record.json"]
@@ -57,10 +58,22 @@ def test_damaged_lines_name_their_file(tmp_path, damage):
         assert files.read_lines(path) == []
 
 
-def test_a_record_of_another_schema_is_refused(tmp_path):
+def test_a_record_of_a_newer_schema_is_refused(tmp_path):
     folder = Folder(tmp_path)
     folder.write_record("dpo.uniform.s0", {"cell": "dpo.uniform.s0"})
-    assert folder.records()["dpo.uniform.s0"]["schema"] == 1
+    assert folder.records()["dpo.uniform.s0"]["schema"] == RECORD_SCHEMA
     files.write_json(folder.record_path("dpo.uniform.s0"), {"schema": 99})
     with pytest.raises(PrefbenchError, match="schema 99"):
         folder.records()
+
+
+def test_what_a_killed_writer_left_is_swept_away_and_nothing_else(tmp_path):
+    (tmp_path / "records").mkdir()
+    left = tmp_path / "records" / f".x.json.abc{files.PARTIAL}"
+    left.write_text("{")
+    kept = tmp_path / "records" / "x.json"
+    kept.write_text("{}")
+    files.sweep(tmp_path, seconds=3600)
+    assert left.exists()
+    files.sweep(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
