@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import WARNING, Handler, LogRecord
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,22 +18,23 @@ from transformers.utils import logging
 
 from prefbench.api import Objective, Scheduler
 from prefbench.config import UNTRAINED, Row
-from prefbench.engine.tasks import describe_error
+from prefbench.engine.memory import is_out_of_memory
+from prefbench.engine.tasks import Report, WorkerSpentError, describe_error
+from prefbench.errors import StorageError
 from prefbench.identity import digest
 from prefbench.plan import Cell
+from prefbench.record import Outcome
 from prefbench.report.metrics import score
-from prefbench.store import provenance
-from prefbench.store.files import read_json, read_lines, write_json, write_lines
+from prefbench.store.files import read_lines, write_lines
+from prefbench.store.sealed import lines_are_whole, logger, read_or_set_aside, read_sealed, set_aside, write_sealed
 from prefbench.train.checkpoint import save_policy, weights_digest
-from prefbench.train.device import device, seconds_by_threads, usable_cores
+from prefbench.train.device import seconds_by_threads
 from prefbench.train.forward import Scorer
 from prefbench.train.job import TrainJob, pair_micro_batches
 from prefbench.train.loop import DivergedError, train
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
+from prefbench.train.state import Checkpoint
 from prefbench.workshop import Site, Workshop
-
-Report = Callable[[Mapping[str, Any]], None]
-OUT_OF_MEMORY = (torch.OutOfMemoryError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,12 @@ def execute(order: Order, report: Report) -> Any:
     torch.set_num_threads(order.threads)
     logging.disable_progress_bar()  # a bar per model file would fill the log of a run
     shop = workshop(order.site)
+    with telling_warnings(report):
+        return perform(order, shop, report)
+
+
+def perform(order: Order, shop: Workshop, report: Report) -> Any:
+    """Do what the order asks."""
     if order.kind == "prepare":
         shop.prepare(lambda message: report({"message": message}))
         return None
@@ -75,6 +86,26 @@ def execute(order: Order, report: Report) -> Any:
         return {"pairs": len(data), "dropped": len(data.tokens.dropped)}
     assert order.cell is not None
     return CellRun(shop, order.cell, report).run()
+
+
+@contextmanager
+def telling_warnings(report: Report) -> Iterator[None]:
+    """What prefbench warns of in a worker, such as a damaged file, is told to whoever runs it."""
+    handler = _Teller(report)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Teller(Handler):
+    def __init__(self, report: Report) -> None:
+        super().__init__(WARNING)
+        self.report = report
+
+    def emit(self, record: LogRecord) -> None:
+        self.report({"warning": record.getMessage()})
 
 
 def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float]:
@@ -107,50 +138,52 @@ def training_job(shop: Workshop, row: Row, seed: int, scorer: Scorer, report: Re
 
 
 class CellRun:
-    """Carries one cell through its stages; a stage whose mark has the right key is read instead of run."""
+    """Carries one cell through its stages; a stage whose mark has the right key, and whose files are whole, is read instead of run."""
 
     def __init__(self, shop: Workshop, cell: Cell, report: Report) -> None:
         self.shop, self.cell, self.report = shop, cell, report
         self.folder = shop.folder.cell(cell.id)
         self.seconds: dict[str, float] = {}
 
-    def run(self) -> dict[str, Any]:
-        """Run what is missing, write the record, and return its status and error."""
+    def run(self) -> Outcome:
+        """Run what is missing. Raises WorkerSpentError, with the outcome, when memory ran out: what is left of it is anyone's guess."""
         reset_peak_memory()
-        error: dict[str, Any] | None = None
-        result: dict[str, Any] = {}
         try:
-            result = self._result()
-            status = "done"
+            return self._outcome("done", self._result())
         except DivergedError as diverged:
-            status, error = "diverged", {"type": "Diverged", "message": str(diverged), "step": diverged.step, "frames": []}
-        except OUT_OF_MEMORY as memory:
-            status, error = "oom", describe_error(memory)
-        except Exception as other:
-            status, error = "failed", describe_error(other)
-        self.shop.folder.write_record(self.cell.id, self._record(status, result, error))
-        return {"status": status, "error": error}
+            error = {"type": "Diverged", "message": str(diverged), "step": diverged.step, "frames": []}
+            return self._outcome("diverged", error=error)
+        except StorageError:
+            raise  # the run's affair: no other cell could write either
+        except Exception as error:
+            traceback.print_exc()
+            if is_out_of_memory(error):
+                raise WorkerSpentError(self._outcome("oom", error=describe_error(error))) from None
+            return self._outcome("failed", error=describe_error(error))
+
+    def _outcome(self, status: str, result: dict[str, Any] | None = None, error: dict[str, Any] | None = None) -> Outcome:
+        return Outcome(status, result or {}, error, self.seconds, peak_memory_bytes())
 
     def _result(self) -> dict[str, Any]:
-        trained = self._stage("train", self._train)
-        answered = self._stage("answer", self._answer)
-        judged = self._stage("judge", self._judge)
-        scored = self._stage("score", self._score)
+        trained = self._stage("train", self._train, self._trained_is_whole)
+        answered = self._stage("answer", self._answer, lambda found: self._lines_are_whole("answers", found))
+        judged = self._stage("judge", self._judge, lambda found: self._lines_are_whole("judged", found))
+        scored = self._stage("score", self._score, self._items_are_whole)
         weights = {"weights_sha256": trained["weights_sha256"], "training": trained["training"], "answers_sha256": answered}
         return {**scored, **weights, "judged_sha256": judged}
 
     # ---------------------------------------------------------------- stages
 
-    def _stage(self, name: str, make: Callable[[Clocks], Any]) -> Any:
+    def _stage(self, name: str, make: Callable[[Clocks], Any], is_whole: Callable[[Any], bool]) -> Any:
         """The result of a stage: from its mark when it was finished under the same key, else made now and marked."""
         path, clocks = self.folder / f"{name}.json", Clocks()
-        mark = read_json(path) if path.exists() else {}
-        if mark.get("key") != self.cell.keys[name]:
+        mark = read_or_set_aside(path, read_sealed) or {}
+        if mark.get("key") != self.cell.keys[name] or not is_whole(mark["result"]):
             self.report({"stage": name})
             with clocks.time(name):
                 result = make(clocks)
             mark = {"key": self.cell.keys[name], "result": result, "seconds": clocks.seconds}
-            write_json(path, mark)
+            write_sealed(path, mark)
         for clock, seconds in mark["seconds"].items():
             self.seconds[clock] = self.seconds.get(clock, 0.0) + seconds
         return mark["result"]
@@ -161,10 +194,12 @@ class CellRun:
         with clocks.time("columns"):
             self.shop.data(self.cell.seed)
         job = training_job(self.shop, self.cell.row, self.cell.seed, self.shop.fresh_policy(), self.report)
-        log = train(job, clocks)
+        checkpoint = Checkpoint(self.folder / "checkpoint.safetensors", self.cell.keys["train"])
+        log = train(dataclasses.replace(job, checkpoint=checkpoint), clocks)
         with clocks.time("io"):
             save_policy(job.scorer.model, self.shop.tokenizer, self._policy_folder())
             write_lines(self.folder / "training.jsonl.gz", (without_nan(row) for row in log.rows))
+            checkpoint.remove()
         dropped = {"pairs": len(job.data), "pairs_dropped": len(job.data.tokens.dropped)}
         return {"weights_sha256": weights_digest(self._policy_folder()), "training": {**log.summary(), **dropped}}
 
@@ -172,22 +207,22 @@ class CellRun:
         return self.folder / "policy" if self.cell.trained else self.shop.model_folder(self.cell.row.method)
 
     def _answer(self, clocks: Clocks) -> dict[str, str]:
-        policy = self.shop.policy(self.shop.load_scorer(self._policy_folder()), self.cell.seed)
+        policy = self.shop.policy(self.shop.load_scorer(self._policy_folder()), self.cell.seed, self.report)
         harnesses = self.shop.harnesses
         rows = {name: harness.collect(policy, self.shop.source) for name, harness in harnesses.items()}
         with clocks.time("io"):
-            return {name: write_lines(self.folder / f"answers.{name}.jsonl.gz", found) for name, found in rows.items()}
+            return {name: write_lines(self._lines("answers", name), found) for name, found in rows.items()}
 
     def _judge(self, clocks: Clocks) -> dict[str, str]:
         judged = {}
         for name, harness in self.shop.harnesses.items():
-            rows = read_lines(self.folder / f"answers.{name}.jsonl.gz")
+            rows = read_lines(self._lines("answers", name))
             items = harness.judge(rows, self.shop.judge, self.shop.source, self.shop.calibration(name))
-            judged[name] = write_lines(self.folder / f"judged.{name}.jsonl.gz", items)
+            judged[name] = write_lines(self._lines("judged", name), items)
         return judged
 
     def _score(self, clocks: Clocks) -> dict[str, Any]:
-        items = [item for name in self.shop.harnesses for item in read_lines(self.folder / f"judged.{name}.jsonl.gz")]
+        items = [item for name in self.shop.harnesses for item in read_lines(self._lines("judged", name))]
         calibrations = {name: self.shop.calibration(name) for name in self.shop.harnesses}
         return {
             **score(self.shop.harnesses, items, calibrations),
@@ -195,43 +230,25 @@ class CellRun:
             "calibration_sha256": digest({name: c.numbers for name, c in calibrations.items() if c.numbers}),
         }
 
-    # ---------------------------------------------------------------- record
+    def _lines(self, kind: str, harness: str) -> Path:
+        return self.folder / f"{kind}.{harness}.jsonl.gz"
 
-    def _record(self, status: str, result: dict[str, Any], error: dict[str, Any] | None) -> dict[str, Any]:
-        track, include = self.shop.track, self.cell.include["train"]
-        return {
-            "cell": self.cell.id,
-            "mode": "reproduced",
-            "track": {"name": track.name, "version": track.version, "seed_varies": list(track.seed_varies), "tuning": track.tuning},
-            "method": self._method(include),
-            "scheduler": {"label": self.cell.row.scheduler, **include.get("scheduler", {})},
-            "seed": self.cell.seed,
-            "status": status,
-            "keys": dict(self.cell.keys),
-            "include": {stage: dict(values) for stage, values in self.cell.include.items()},
-            "result": result,
-            "clocks": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
-            "peak_memory_bytes": peak_memory_bytes(),
-            "host": {
-                "device": torch.cuda.get_device_name() if device().type == "cuda" else "cpu",
-                "dtype": self.shop.site.dtype,
-                "cores": usable_cores(),
-                "threads": torch.get_num_threads(),
-            },
-            "packages": provenance.packages(),
-            "git": provenance.git(),
-            "error": error,
-        }
+    # ---------------------------------------------------------------- what a finished stage left, against its mark
 
-    def _method(self, include: Mapping[str, Any]) -> dict[str, Any]:
-        objective = include.get("objective", {"name": None, "options": {}, "origin": None})
-        return {
-            "label": self.cell.row.method,
-            "objective": objective["name"],
-            "options": objective["options"],
-            "learning_rate": include.get("train", {}).get("learning_rate"),
-            "origin": objective["origin"],
-        }
+    def _trained_is_whole(self, result: Mapping[str, Any]) -> bool:
+        folder = self._policy_folder()
+        if weights_digest(folder) == result["weights_sha256"]:
+            return True
+        if self.cell.trained:
+            set_aside(folder, f"{folder}: damaged: the weights are not those that were trained")
+        return False
+
+    def _lines_are_whole(self, kind: str, digests: Mapping[str, str]) -> bool:
+        found = [lines_are_whole(self._lines(kind, name), expected) for name, expected in digests.items()]
+        return all(found) and digests.keys() == self.shop.harnesses.keys()
+
+    def _items_are_whole(self, result: Mapping[str, Any]) -> bool:
+        return self.shop.folder.items_are_whole(self.cell.id, result["items_sha256"])
 
 
 def without_nan(row: Mapping[str, Any]) -> dict[str, Any]:

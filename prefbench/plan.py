@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from prefbench.api import Component, Harness, Source
 from prefbench.config import UNTRAINED, Named, Row, Track, resolved
-from prefbench.errors import PrefbenchError
+from prefbench.errors import DamagedError
 from prefbench.identity import CORE_NUMERICS_VERSION, stage_key
 from prefbench.registry import Kind, Registry, build
-from prefbench.store.files import read_json
 from prefbench.store.folder import Folder
+from prefbench.store.sealed import read_sealed
 
 STAGES = ("train", "answer", "judge", "score")
 SCORE_VERSION = 1
@@ -108,26 +108,42 @@ class Planner:
         }
 
 
+FINISHED = ("done", "diverged")
+"""Statuses of cells that have their result: divergence is one."""
+FAILED = ("failed", "oom", "timeout")
+"""Statuses of cells that are run again only when asked for."""
+
+
 def cell_state(cell: Cell, folder: Folder) -> CellState:
     """Where a cell stands in a run folder."""
     finished = tuple(stage for stage in STAGES if mark_key(folder, cell.id, stage) == cell.keys[stage])
     if not folder.record_path(cell.id).exists():
         return CellState("planned", "not run yet" if not finished else f"{finished[-1]} is finished", finished)
-    record = folder.read_record(cell.id)
+    try:
+        record = folder.read_record(cell.id)
+    except DamagedError as error:
+        return CellState("damaged", str(error), finished)
     for stage in STAGES:
         if record["keys"].get(stage) != cell.keys[stage]:
             changed = next(iter(differences(record["include"].get(stage, {}), cell.include[stage])), stage)
             return CellState("stale", f"{stage}: {changed}", finished)
     status = str(record["status"])
-    return CellState(status, "" if status in ("done", "diverged") else f"it was {status}", STAGES if status == "done" else finished)
+    if status == "done":
+        return CellState(status, "", STAGES)
+    return CellState(status, "" if status in FINISHED else described(record["error"]), finished)
+
+
+def described(error: Mapping[str, Any] | None) -> str:
+    """A record's error in a line; a run that was stopped has none."""
+    return f"{error['type']}: {error['message']}" if error else "the run was stopped"
 
 
 def mark_key(folder: Folder, cell: str, stage: str) -> str | None:
     """The key under which a cell finished a stage, or None."""
     path = folder.cell(cell) / f"{stage}.json"
     try:
-        return str(read_json(path)["key"]) if path.exists() else None
-    except PrefbenchError:
+        return str(read_sealed(path)["key"]) if path.exists() else None
+    except DamagedError:
         return None  # a damaged mark is no mark: the stage runs again
 
 

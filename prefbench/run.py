@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from prefbench.cache import cache_folder
 from prefbench.cell import Order
 from prefbench.config import Selection, Track, find_track, name_and_version, read_track
 from prefbench.engine.local import InProcessEngine, ProcessEngine
-from prefbench.engine.tasks import Engine, Event, OnEvent, Task
+from prefbench.engine.stop import StopRequest, heeding_signals
+from prefbench.engine.tasks import Engine, Event, OnEvent, Task, Watch
 from prefbench.errors import PrefbenchError
 from prefbench.identity import digest
-from prefbench.plan import Cell, CellState, Planner, cell_state
+from prefbench.ledger import Ledger
+from prefbench.plan import FAILED, FINISHED, Cell, CellState, Planner, cell_state
+from prefbench.record import Circumstances
 from prefbench.registry import Registry, load_registry
 from prefbench.report.board import Board, render
-from prefbench.store.files import read_json, write_json, write_text
+from prefbench.store.files import storage_error, sweep, write_text
 from prefbench.store.folder import Folder
+from prefbench.store.heal import heal
+from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 from prefbench.train.device import Workload, compute_dtype, usable_cores
 from prefbench.workshop import Site
 
 ENTRY = "prefbench.cell:execute"
-FINISHED = ("done", "diverged")
+DAY = 86400.0
+"""Seconds after which what stands half-written in the shared cache is nobody's any more."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the command line gives: a track by name or path, the run folder, and what to change of them."""
+    """What the command line gives: a track by name or path, the run folder, what to change of them, and when to stop."""
 
     track: str = "prefworld"
     out: Path = Path("runs/prefworld")
@@ -38,6 +47,10 @@ class RunOptions:
     plugin_files: tuple[Path, ...] = ()
     jobs: int | None = None
     in_process: bool = False
+    retry_failed: bool = False
+    fail_fast: bool = False
+    max_minutes: float | None = None
+    stall_minutes: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,19 +63,33 @@ class Planned:
     folder: Folder
     cells: tuple[Cell, ...]
     states: dict[str, CellState]
+    retry_failed: bool = False
 
     @property
     def pending(self) -> list[Cell]:
-        """The cells that a run would run."""
-        return [cell for cell in self.cells if self.states[cell.id].status not in FINISHED]
+        """The cells that a run would run; those that failed only where they are asked for."""
+        left_alone = FINISHED if self.retry_failed else (*FINISHED, *FAILED)
+        return [cell for cell in self.cells if self.states[cell.id].status not in left_alone]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The errors of the cells that failed before and are left alone."""
+        pending = {cell.id for cell in self.pending}
+        return {id_: state.reason for id_, state in self.states.items() if state.status in FAILED and id_ not in pending}
+
+    def looked_at_again(self) -> Planned:
+        """With the states that the folder shows now."""
+        return dataclasses.replace(self, states={cell.id: cell_state(cell, self.folder) for cell in self.cells})
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The board, and the cells that did not end well, with their errors."""
+    """The board, the cells that failed with their errors, and why and by which signal the run was stopped before its end, if it was."""
 
     board: Board
     failed: dict[str, str]
+    stopped: str = ""
+    signal: int | None = None
 
 
 def plan_run(options: RunOptions) -> Planned:
@@ -72,8 +99,7 @@ def plan_run(options: RunOptions) -> Planned:
     planner = Planner(track, registry, compute_dtype(track.train.dtype))
     folder = Folder(options.out)
     refuse_other_track(folder, track)
-    cells = tuple(planner.cells())
-    return Planned(track, registry, planner, folder, cells, {cell.id: cell_state(cell, folder) for cell in cells})
+    return Planned(track, registry, planner, folder, tuple(planner.cells()), {}, options.retry_failed).looked_at_again()
 
 
 def refuse_other_track(folder: Folder, track: Track) -> None:
@@ -89,30 +115,61 @@ def refuse_other_track(folder: Folder, track: Track) -> None:
 
 
 def run(options: RunOptions, on_event: OnEvent, on_plan: Callable[[Planned], None] = lambda _: None) -> RunResult:
-    """Run what is missing and write the board. Cells that fail are rows with their error, never the end of the run."""
+    """Run what is missing and write the board. Cells that fail are rows with their error, never the end of the run.
+
+    Raises PrefbenchError where another run is at work in the folder, or where what every cell needs fails; StorageError where files cannot
+    be written.
+    """
     planned = plan_run(options)
-    write_text(planned.folder.track, planned.track.path.read_text(encoding="utf-8"))
-    on_plan(planned)
-    failures = _Failures(on_event)
-    if planned.pending:
-        _run_pending(planned, options, failures)
-    board = render(planned.folder.root, planned.planner.harnesses())
-    return RunResult(board, failures.messages)
+    request = StopRequest(None if options.max_minutes is None else time.monotonic() + 60 * options.max_minutes)
+    with alone_in(planned.folder), heeding_signals(request):
+        heal(planned.folder)
+        planned = planned.looked_at_again()
+        write_text(planned.folder.track, planned.track.path.read_text(encoding="utf-8"))
+        on_plan(planned)
+        failed = planned.failed | (_run_pending(planned, options, request, on_event) if planned.pending else {})
+        board = render(planned.folder.root, planned.planner.harnesses())
+    return RunResult(board, failed, request.reason, request.signal)
 
 
-def _run_pending(planned: Planned, options: RunOptions, on_event: OnEvent) -> None:
-    site = Site(planned.track, options.plugin_files, planned.folder.root, cache_folder(), planned.planner.dtype)
-    engine: Engine = InProcessEngine(ENTRY) if options.in_process else ProcessEngine(ENTRY, 1)
+@contextmanager
+def alone_in(folder: Folder) -> Iterator[None]:
+    """Keep other runs out of a run folder. Raises PrefbenchError where one is at work in it."""
+    lock = FileLock(folder.root / ".lock")
     try:
-        cores = usable_cores()
+        folder.root.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise PrefbenchError(
+            f"another `prefbench run` is at work in {folder.root}", "wait until it ends, or give another folder with --out"
+        ) from None
+    except OSError as error:
+        raise storage_error(folder.root, error) or error from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run_pending(planned: Planned, options: RunOptions, request: StopRequest, on_event: OnEvent) -> dict[str, str]:
+    """Run the pending cells; the errors of those that failed."""
+    site = Site(planned.track, options.plugin_files, planned.folder.root, cache_folder(), planned.planner.dtype)
+    watch = Watch(request, 60 * options.stall_minutes, log=planned.folder.log_path)
+    engine: Engine = InProcessEngine(ENTRY, watch) if options.in_process else ProcessEngine(ENTRY, 1, watch)
+    try:
+        sweep(site.cache, seconds=DAY)
         # Preparing may train a model. Two threads, where there are two: a fixed number, so that its bits do not follow the machine's load.
-        engine.run([Task("prepare", Order("prepare", site, min(2, cores)))], _must_succeed(on_event))
+        engine.run([Task("prepare", Order("prepare", site, min(2, usable_cores())))], _must_succeed(on_event))
         jobs, threads = choose(planned, site, options, engine, on_event)
         if isinstance(engine, ProcessEngine):
             engine.jobs = jobs
-        engine.run(tasks(planned.pending, site, threads), on_event)
+        ledger = Ledger(planned.folder, planned.pending, Circumstances(planned.track, site.dtype, threads), request, options.fail_fast)
+        engine.run(tasks(planned.pending, site, threads), lambda event: ledger.hear(event, on_event))
     finally:
         engine.close()
+    if ledger.storage:
+        raise ledger.storage
+    return ledger.failed
 
 
 def choose(planned: Planned, site: Site, options: RunOptions, engine: Engine, on_event: OnEvent) -> tuple[int, int]:
@@ -122,26 +179,32 @@ def choose(planned: Planned, site: Site, options: RunOptions, engine: Engine, on
         return options.jobs or 1, max(1, cores // (options.jobs or 1))
     if options.in_process:
         return 1, 1
-    stored = read_json(planned.folder.choices) if planned.folder.choices.exists() else {}
+    stored = read_or_set_aside(planned.folder.choices, read_sealed) or {}
     if (stored.get("cores"), stored.get("most_jobs")) == (cores, options.jobs):
         return stored["jobs"], stored["threads"]
     workload = Workload(cores, len(planned.pending), options.jobs or cores)
     measured = _measured(planned, site, engine, workload, on_event)
+    if not measured:
+        return 1, 1
     jobs, threads = workload.choose(measured)
-    choice = {"cores": cores, "most_jobs": options.jobs, "seconds_by_threads": measured, "jobs": jobs, "threads": threads}
-    write_json(planned.folder.choices, choice)
+    seconds = {str(count): found for count, found in measured.items()}
+    choice = {"cores": cores, "most_jobs": options.jobs, "seconds_by_threads": seconds, "jobs": jobs, "threads": threads}
+    write_sealed(planned.folder.choices, choice)
     return jobs, threads
 
 
 def _measured(planned: Planned, site: Site, engine: Engine, workload: Workload, on_event: OnEvent) -> dict[int, float]:
-    """Seconds of a step by the thread counts that could pay; nothing is measured where one thread per core is best whatever comes out."""
+    """Seconds of a step by the thread counts that could pay; nothing is measured where one thread per core is best whatever comes out.
+
+    Empty where the run was stopped meanwhile.
+    """
     candidates = workload.candidates()
     if candidates == [1] or not any(cell.trained for cell in planned.pending):
         return {1: 0.0}
     # Kept per machine and track, so that a second run chooses alike: other threads may sum in another order.
     key = digest({"source": dict(planned.planner.source().identity()), "cores": usable_cores(), "torch": torch.__version__})
     path = site.cache / "measured" / f"{key}.json"
-    known = {int(threads): seconds for threads, seconds in read_json(path).items()} if path.exists() else {}
+    known = {int(threads): seconds for threads, seconds in (read_or_set_aside(path, read_sealed) or {}).items()}
     if not known.keys() >= set(candidates):
 
         def listen(event: Event) -> None:
@@ -151,7 +214,9 @@ def _measured(planned: Planned, site: Site, engine: Engine, workload: Workload, 
 
         order = Order("measure", site, 1, seed=planned.track.seeds[0], candidates=tuple(candidates))
         engine.run([Task("measure", order)], _must_succeed(listen))
-        write_json(path, known)
+        if engine.watch.stop():
+            return {}
+        write_sealed(path, {str(threads): seconds for threads, seconds in known.items()})
     return {threads: known[threads] for threads in candidates}
 
 
@@ -178,23 +243,7 @@ def _must_succeed(on_event: OnEvent) -> OnEvent:
         on_event(event)
         if event.kind == "failed":
             frames = "; ".join(event.data["frames"][-2:])
-            hint = frames and f"raised at {frames}"
+            hint = event.data.get("hint") or (frames and f"raised at {frames}")
             raise PrefbenchError(f"{event.task}: {event.data['message']}", hint, exit_code=1)
 
     return listen
-
-
-class _Failures:
-    """Passes events on, and keeps what went wrong with cells."""
-
-    def __init__(self, on_event: OnEvent) -> None:
-        self.on_event = on_event
-        self.messages: dict[str, str] = {}
-
-    def __call__(self, event: Event) -> None:
-        error: dict[str, Any] | None = event.data if event.kind == "failed" else None
-        if event.kind == "done" and isinstance(event.data, dict) and event.data.get("status") in ("failed", "oom"):
-            error = event.data["error"]
-        if error is not None:
-            self.messages[event.task] = f"{error['type']}: {error['message']}"
-        self.on_event(event)

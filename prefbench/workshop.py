@@ -16,13 +16,15 @@ from prefbench.columns.compute import Context, column_values, pair_column
 from prefbench.columns.reference import reference_column, reference_key
 from prefbench.config import Named, Track
 from prefbench.data.tokens import tokenise_pairs
+from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.policy import ModelPolicy
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
 from prefbench.plan import Planner
 from prefbench.registry import load_registry
-from prefbench.store.files import read_packed_json, write_packed_json
+from prefbench.store.files import read_packed_json
 from prefbench.store.folder import Folder
+from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 from prefbench.train.checkpoint import load_model, load_tokenizer, weights_digest
 from prefbench.train.device import device
 from prefbench.train.forward import Scorer, make_scorer
@@ -120,9 +122,9 @@ class Workshop:
         """A model folder as a scorer."""
         return make_scorer(load_model(folder, device()), self.site.dtype)
 
-    def policy(self, scorer: Scorer, seed: int) -> ModelPolicy:
+    def policy(self, scorer: Scorer, seed: int, report: Report = lambda _: None) -> ModelPolicy:
         """A model under evaluation, its draws under ``seed``."""
-        return ModelPolicy(scorer, self.reference, self.tokenizer, seed, self.track.train.micro_batch_tokens, self._reference_sums)
+        return ModelPolicy(scorer, self.reference, self.tokenizer, seed, self.track.train.micro_batch_tokens, self._reference_sums, report)
 
     def _data(self, seed: int) -> PairData:
         pairs = self.source.pairs(seed)
@@ -158,12 +160,13 @@ class Workshop:
     def _calibration(self, harness: str) -> Calibration:
         """What a harness fixed for this track: from the cache, or made with the reference and cached; its numbers are put into the run folder."""
         path = self.site.cache / "calibration" / f"{self._calibration_key(harness)}.json.gz"
-        if not path.exists():
+        stored = read_or_set_aside(path, read_sealed)
+        if stored is None:
             made = self.harnesses[harness].calibrate(self.policy(self.reference, CALIBRATION_SEED), self.judge, self.source)
-            write_packed_json(path, {"texts": dict(made.texts), "numbers": dict(made.numbers)})
-        stored = read_packed_json(path)
+            write_sealed(path, {"texts": dict(made.texts), "numbers": dict(made.numbers)})
+            stored = read_sealed(path)
         # The folder may hold those of another judge, from before the track was changed.
-        if stored["numbers"] and stored["numbers"] != self.folder.artefacts().get(harness):
+        if stored["numbers"] and stored["numbers"] != read_or_set_aside(self.folder.artefact_path(harness), read_packed_json):
             self.folder.write_artefact(harness, stored["numbers"])
         return Calibration(stored["texts"], stored["numbers"])
 

@@ -18,10 +18,17 @@ Only = Annotated[
 Schedulers = Annotated[list[str] | None, typer.Option("--scheduler", help="Run the methods with this scheduler (again for more).")]
 Seeds = Annotated[str | None, typer.Option(help="A number of seeds, or a list such as 0,3,7; the track's own unless given.")]
 PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="A plugin file that is not packaged (again for more).")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run the cells again that failed before.")]
 
 
 def run_options(
-    track: str, out: Path | None, only: list[str] | None, schedulers: list[str] | None, seeds: str | None, plugin: list[Path] | None
+    track: str,
+    out: Path | None,
+    only: list[str] | None,
+    schedulers: list[str] | None,
+    seeds: str | None,
+    plugin: list[Path] | None,
+    retry_failed: bool,
 ) -> RunOptions:
     """The options that name a run."""
     from prefbench.config import Selection, seeds_from
@@ -32,6 +39,7 @@ def run_options(
         out=out or Path("runs") / default_name(track),
         selection=Selection(tuple(only or ()), tuple(schedulers or ()), seeds_from(seeds) if seeds else ()),
         plugin_files=tuple(path.resolve() for path in plugin or ()),
+        retry_failed=retry_failed,
     )
 
 

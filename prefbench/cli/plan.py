@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prefbench.cli.options import Only, Out, PluginFiles, Schedulers, Seeds, TrackName, run_options
+from prefbench.cli.options import Only, Out, PluginFiles, RetryFailed, Schedulers, Seeds, TrackName, run_options
 from prefbench.cli.tables import Format, print_rows
 
 
@@ -17,13 +17,14 @@ def plan(
     scheduler: Schedulers = None,
     seeds: Seeds = None,
     plugin: PluginFiles = None,
+    retry_failed: RetryFailed = False,
     format: Annotated[Format, typer.Option(help="How the cells are printed.")] = Format.table,
 ) -> None:
     """Show what `prefbench run` with the same options would do; nothing is run or written."""
     from prefbench.plan import STAGES
     from prefbench.run import plan_run
 
-    planned = plan_run(run_options(track, out, only, scheduler, seeds, plugin))
+    planned = plan_run(run_options(track, out, only, scheduler, seeds, plugin, retry_failed))
     rows = [
         {
             "cell": cell.id,

@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from prefbench.engine.tasks import Event
+from prefbench.plan import described
 from prefbench.run import Planned
 
 
@@ -69,6 +70,9 @@ class Progress:
             self._finished(event)
 
     def _progress(self, task: str, data: Mapping[str, Any]) -> None:
+        if "warning" in data:
+            self.say(f"{task}: {data['warning']}")
+            return
         if "stage" in data:  # the steps belong to the stage before
             self.running[task] = {"since": time.perf_counter()}
         self.running[task].update(data)
@@ -78,12 +82,11 @@ class Progress:
     def _finished(self, event: Event) -> None:
         self.running.pop(event.task, None)
         took = time.perf_counter() - self.started.pop(event.task, time.perf_counter())
-        error = event.data if event.kind == "failed" else (event.data or {}).get("error") if isinstance(event.data, dict) else None
-        outcome = f"{error['type']}: {error['message']}" if error else "done"
         if event.task in self.cells:
             self.bar.advance(self.total)
             self.bar.update(self.total, left=self._time_left())
-        if error or not self.console.is_terminal:
+        outcome = ended(event)
+        if outcome != "done" or not self.console.is_terminal:
             self.say(f"{event.task}: {outcome} ({took:.1f} s)")
 
     def _time_left(self) -> str:
@@ -98,7 +101,15 @@ class Progress:
 
     def _line(self, task: str, state: Mapping[str, Any]) -> str:
         parts = [task, str(state.get("message", state.get("stage", "")))]
+        if "answers" in state:
+            parts.append(f"{state['answers']} answers")
         if "step" in state:
             rate = state["pairs"] / (time.perf_counter() - state["since"])
             parts += [f"step {state['step']}/{state['steps']}", f"loss {state['loss']:.4f}", f"{rate:.0f} pairs/s"]
         return "  ".join(part for part in parts if part)
+
+
+def ended(event: Event) -> str:
+    """How a task ended, in a line: ``done``, ``stopped``, or its error."""
+    error = event.data if event.kind == "failed" else getattr(event.data, "error", None)
+    return described(error) if error else event.kind

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefbench.cli.options import Only, Out, PluginFiles, Schedulers, Seeds, TrackName, run_options
+from prefbench.cli.options import Only, Out, PluginFiles, RetryFailed, Schedulers, Seeds, TrackName, run_options
 from prefbench.cli.tables import Format, print_rows
+
+if TYPE_CHECKING:
+    from prefbench.run import RunResult
 
 
 def run(
@@ -20,6 +25,10 @@ def run(
     plugin: PluginFiles = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; measured unless given.")] = None,
     in_process: Annotated[bool, typer.Option("--in-process", help="One cell after the other in this process.")] = False,
+    retry_failed: RetryFailed = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
+    max_minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after so many minutes; the same command goes on.")] = None,
+    stall_minutes: Annotated[float, typer.Option(min=0.0, help="End a worker that has said nothing for so long.")] = 60.0,
     format: Annotated[Format, typer.Option(help="How the leaderboard is printed.")] = Format.table,
 ) -> None:
     """Run a track: every method, scheduler and seed that its folder lacks; then print and write the leaderboard."""
@@ -27,7 +36,14 @@ def run(
     from prefbench.report.board import rows_for
     from prefbench.run import run as run_track
 
-    options = dataclasses.replace(run_options(track, out, only, scheduler, seeds, plugin), jobs=jobs, in_process=in_process)
+    options = dataclasses.replace(
+        run_options(track, out, only, scheduler, seeds, plugin, retry_failed),
+        jobs=jobs,
+        in_process=in_process,
+        fail_fast=fail_fast,
+        max_minutes=max_minutes,
+        stall_minutes=stall_minutes,
+    )
     with Progress() as progress:
         result = run_track(options, progress.event, progress.plan)
     print_rows(rows_for(result.board, format.value), format.value, title=result.board.title)
@@ -35,4 +51,17 @@ def run(
     for cell, message in result.failed.items():
         progress.say(f"failed: {cell}: {message}")
     if result.failed:
-        raise typer.Exit(1)
+        progress.say("a failed cell runs again with --retry-failed; what its worker printed is under logs/ of the run folder")
+    if result.stopped:
+        progress.say(f"stopped: {result.stopped}; go on with:\n  {shlex.join(['prefbench', *sys.argv[1:]])}")
+    if code := exit_code(result):
+        raise typer.Exit(code)
+
+
+def exit_code(result: RunResult) -> int:
+    """130 after Ctrl-C (128 and the number of any other signal), 1 when cells failed, 4 when the time was up, else 0."""
+    if result.signal:
+        return 128 + result.signal
+    if result.failed:
+        return 1
+    return 4 if result.stopped else 0

@@ -27,12 +27,15 @@ def status(
 
 def describe(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record in one row."""
-    clocks, error = record["clocks"], record["error"]
+    from prefbench.plan import described
+
+    clocks, error, peak = record["clocks"], record["error"], record["peak_memory_bytes"]
     return {
         "cell": record["cell"],
         "status": record["status"],
         "train s": clocks.get("train"),
         "total s": round(sum(clocks.values()), 1),
-        "peak MiB": round(record["peak_memory_bytes"] / 2**20),
-        "error": "" if error is None else f"{error['type']}: {error['message']}",
+        "peak MiB": None if peak is None else round(peak / 2**20),
+        "error": "" if error is None else described(error),
+        "log": "" if error is None else error["log"],
     }

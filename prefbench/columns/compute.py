@@ -14,7 +14,7 @@ from prefbench.columns.reference import ReferenceColumn
 from prefbench.data.tokens import TokenPairs
 from prefbench.errors import PrefbenchError
 from prefbench.identity import digest
-from prefbench.store.files import read_packed_json, write_packed_json
+from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def column_values(column: Column, origin: Mapping[str, Any], context: Context, r
     """The column's value per pair, float64, shape (N,): from the cache, or computed and cached. Raises PrefbenchError on a wrong shape."""
     key = digest({"column": column.name, "options": column.options(), "origin": dict(origin), "reference": reference_key})
     path = cache / "columns" / column.name / f"{key}.json.gz"
-    if path.exists():
-        return np.asarray(read_packed_json(path), dtype=np.float64)
+    if (known := read_or_set_aside(path, read_sealed)) is not None:
+        return np.asarray(known["values"], dtype=np.float64)
     values = np.asarray(column.compute(context), dtype=np.float64)
     if values.shape != (len(context.tokens),) or not np.isfinite(values).all():
         raise PrefbenchError(
@@ -62,7 +62,7 @@ def column_values(column: Column, origin: Mapping[str, Any], context: Context, r
             "compute(context) returns one finite number per pair",
             exit_code=1,
         )
-    write_packed_json(path, values.tolist())
+    write_sealed(path, {"values": values.tolist()})
     return values
 
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
 from prefbench.data.tokens import TokenPairs
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
-from prefbench.store.files import write_bytes
+from prefbench.store.sealed import read_or_set_aside, read_tensors, write_tensors
 from prefbench.train.device import device
 from prefbench.train.forward import Scorer, micro_batches
 
@@ -51,7 +49,7 @@ def reference_column(scorer: Scorer, weights: str, tokens: TokenPairs, budget: i
     answers = {name: [ids[i] for i in order] for name, ids in (("chosen", tokens.chosen_ids), ("rejected", tokens.rejected_ids))}
     if flat is None:
         flat = {name: np.concatenate(_score(scorer, prompts, ids, budget)) for name, ids in answers.items()}
-        write_bytes(path, save(flat))
+        write_tensors(path, {name: torch.from_numpy(values) for name, values in flat.items()})
     back = np.argsort(order)
     ordered = {name: _split(flat[name], ids) for name, ids in answers.items()}
     return ReferenceColumn(*([values[i] for i in back] for values in ordered.values()))
@@ -78,7 +76,5 @@ def _split(flat: np.ndarray, answers: Sequence[Sequence[int]]) -> list[np.ndarra
 
 
 def _cached(path: Path) -> dict[str, np.ndarray] | None:
-    try:
-        return load_file(path) if path.exists() else None
-    except (SafetensorError, OSError):
-        return None  # a torn or damaged file is no cache; it is written anew
+    found = read_or_set_aside(path, read_tensors)
+    return found and {name: values.numpy() for name, values in found[0].items()}

@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
-import signal
+import time
+import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from prefbench.engine.tasks import Event, Function, OnEvent, Queue, Task, describe_error, finish
+from prefbench.engine.memory import kills_for_memory
+from prefbench.engine.tasks import UNWATCHED, Event, OnEvent, Queue, Task, TaskStoppedError, Watch, WorkerSpentError, describe_error, finish
+from prefbench.engine.worker import resolve, serve
 
-
-def resolve(entry: str) -> Function:
-    """The callable that ``module:name`` names."""
-    module, name = entry.split(":")
-    function: Function = getattr(importlib.import_module(module), name)
-    return function
+POLL = 0.2
+"""Seconds between two looks at the reasons to stop and at silent workers."""
 
 
 @dataclass
 class InProcessEngine:
-    """Runs tasks one after the other in this process: for debuggers, and for machines with a single core."""
+    """Runs tasks one after the other in this process: for debuggers, and for machines with a single core. It cannot end a task that hangs."""
 
     entry: str
+    watch: Watch = UNWATCHED
 
     def run(self, tasks: list[Task], on_event: OnEvent) -> None:
-        """Run all tasks to their end, in the order given."""
-        function, queue = resolve(self.entry), Queue(list(tasks))
-        while task := queue.ready():
+        """Run all tasks, in the order given, to their end or until there is a reason to stop."""
+        queue = Queue(list(tasks))
+        while not self.watch.stop() and (task := queue.ready()):
             on_event(Event("started", task.id))
+            finish(queue, self._run(task, on_event), on_event)
 
-            def report(progress: Mapping[str, Any], name: str = task.id) -> None:
-                on_event(Event("progress", name, progress))
+    def _run(self, task: Task, on_event: OnEvent) -> Event:
+        def report(progress: Mapping[str, Any]) -> None:
+            if self.watch.stop():
+                raise TaskStoppedError
+            if progress:
+                on_event(Event("progress", task.id, progress))
 
-            try:
-                event = Event("done", task.id, function(task.payload, report))
-            except Exception as error:
-                event = Event("failed", task.id, describe_error(error))
-            finish(queue, event, on_event)
+        try:
+            return Event("done", task.id, resolve(self.entry)(task.payload, report))
+        except WorkerSpentError as spent:
+            return Event("done", task.id, spent.result)
+        except TaskStoppedError:
+            return Event("stopped", task.id)
+        except Exception as error:
+            if log := self.watch.log(task.id):
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            return Event("failed", task.id, describe_error(error))
 
     def close(self) -> None:
         """Nothing is kept."""
@@ -51,7 +61,11 @@ class InProcessEngine:
 class _Worker:
     process: BaseProcess
     pipe: Connection
+    kills_before: int
+    """Processes that the system had killed for memory when this one started."""
     task: Task | None = None
+    heard: float = field(default_factory=time.monotonic)
+    """When it last said something, or was given a task."""
 
 
 class ProcessEngine:
@@ -60,45 +74,51 @@ class ProcessEngine:
     Workers are spawned, not forked: a fork would copy the parent's threads in whatever state they are.
     """
 
-    def __init__(self, entry: str, jobs: int) -> None:
-        self.entry, self.jobs = entry, jobs
+    def __init__(self, entry: str, jobs: int, watch: Watch = UNWATCHED) -> None:
+        self.entry, self.jobs, self.watch = entry, jobs, watch
         self._workers: list[_Worker] = []
         self._context = multiprocessing.get_context("spawn")
 
     def run(self, tasks: list[Task], on_event: OnEvent) -> None:
-        """Run all tasks to their end. A worker that dies costs the task that it had, and is replaced."""
+        """Run all tasks to their end, or until there is a reason to stop. A worker that dies or hangs costs its task, and is replaced."""
         queue = Queue(list(tasks))
-        while True:
+        while not self.watch.stop():
             self._hand_out(queue, on_event)
-            busy = [worker for worker in self._workers if worker.task is not None]
-            if not busy:
+            if not self._busy():
                 return
-            for pipe in wait([worker.pipe for worker in busy]):
-                self._hear(next(worker for worker in busy if worker.pipe is pipe), queue, on_event)
+            self._listen(queue, on_event)
+            self._end_silent(queue, on_event)
+        self._stop(queue, on_event)
 
     def close(self) -> None:
-        """End the workers; idle ones see their pipe close, busy ones are terminated."""
+        """End the workers, whatever they do."""
         for worker in self._workers:
-            worker.pipe.close()
+            worker.pipe.close()  # an idle one sees that and ends
             if worker.task is not None:
-                worker.process.terminate()
+                worker.process.kill()
         for worker in self._workers:
             worker.process.join(timeout=10)
             if worker.process.is_alive():
                 worker.process.kill()
         self._workers.clear()
 
+    # ---------------------------------------------------------------- tasks out
+
     def _hand_out(self, queue: Queue, on_event: OnEvent) -> None:
         while (worker := self._idle()) is not None and (task := queue.ready()) is not None:
-            worker.task = task
+            worker.task, worker.heard = task, time.monotonic()
             on_event(Event("started", task.id))
-            worker.pipe.send(task.payload)
+            worker.pipe.send((task.payload, self.watch.log(task.id)))
 
     def _idle(self) -> _Worker | None:
-        for worker in self._workers:
-            if worker.task is None:
+        for worker in [worker for worker in self._workers if worker.task is None]:
+            if worker.process.is_alive():
                 return worker
+            self._bury(worker)
         return self._start() if len(self._workers) < self.jobs else None
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.task is not None]
 
     def _start(self) -> _Worker:
         # OpenMP's threads spin while they wait; on a machine that others use too, long spinning made a step forty times slower.
@@ -107,40 +127,64 @@ class ProcessEngine:
         process = self._context.Process(target=serve, args=(self.entry, theirs), daemon=True)
         process.start()
         theirs.close()
-        worker = _Worker(process, ours)
+        worker = _Worker(process, ours, kills_for_memory())
         self._workers.append(worker)
         return worker
 
+    # ---------------------------------------------------------------- events in
+
+    def _listen(self, queue: Queue, on_event: OnEvent) -> None:
+        busy = self._busy()
+        for pipe in wait([worker.pipe for worker in busy], timeout=POLL):
+            self._hear(next(worker for worker in busy if worker.pipe is pipe), queue, on_event)
+
     def _hear(self, worker: _Worker, queue: Queue, on_event: OnEvent) -> None:
         assert worker.task is not None
+        worker.heard = time.monotonic()
         try:
             kind, data = worker.pipe.recv()
         except (EOFError, OSError):
             kind, data = "failed", self._bury(worker)
-        event = Event(kind, worker.task.id, data)
         if kind == "progress":
-            on_event(event)
+            on_event(Event(kind, worker.task.id, data))
             return
+        if kind == "spent":
+            kind, _ = "done", self._bury(worker)
+        self._finish(worker, Event(kind, worker.task.id, data), queue, on_event)
+
+    def _finish(self, worker: _Worker, event: Event, queue: Queue, on_event: OnEvent) -> None:
         worker.task = None
         finish(queue, event, on_event)
 
+    def _end_silent(self, queue: Queue, on_event: OnEvent) -> None:
+        for worker in self._busy():
+            if time.monotonic() - worker.heard > self.watch.silence:
+                worker.process.kill()
+                self._bury(worker)
+                message = f"the worker process said nothing for {self.watch.silence:.0f} seconds and was ended"
+                error = {"type": "Stalled", "message": message, "frames": []}
+                assert worker.task is not None
+                self._finish(worker, Event("failed", worker.task.id, error), queue, on_event)
+
+    def _stop(self, queue: Queue, on_event: OnEvent) -> None:
+        """Ask the busy workers to stop where they can go on from, and end those that do not within the grace."""
+        until = time.monotonic() + self.watch.grace
+        for worker in self._busy():
+            worker.process.terminate()
+        while self._busy() and time.monotonic() < until:
+            self._listen(queue, on_event)
+        for worker in self._busy():
+            worker.process.kill()
+            self._bury(worker)
+            assert worker.task is not None
+            self._finish(worker, Event("stopped", worker.task.id), queue, on_event)
+
     def _bury(self, worker: _Worker) -> dict[str, Any]:
+        """Take a worker that ends, or has ended, off the list; what is known of its end, as an error."""
         worker.process.join(timeout=10)
+        worker.pipe.close()
         self._workers.remove(worker)
-        return {"type": "WorkerDied", "message": f"the worker process ended with exit code {worker.process.exitcode}", "frames": []}
-
-
-def serve(entry: str, pipe: Connection) -> None:
-    """A worker's life: take a payload, run it, send back what came of it; until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
-    function = resolve(entry)
-    while True:
-        try:
-            payload = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            result = "done", function(payload, lambda progress: pipe.send(("progress", progress)))
-        except Exception as error:
-            result = "failed", describe_error(error)
-        pipe.send(result)
+        code = worker.process.exitcode
+        if code == -9 and kills_for_memory() > worker.kills_before:
+            return {"type": "OutOfMemory", "message": "the system killed the worker process because memory ran out", "frames": []}
+        return {"type": "WorkerDied", "message": f"the worker process ended with exit code {code}", "frames": []}

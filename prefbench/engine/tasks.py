@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 FRAMES = 4
@@ -22,7 +24,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a task: ``started``, ``progress``, ``done`` or ``failed``; ``data`` is the progress, the result or the error."""
+    """What happened to a task: ``started``, ``progress``, ``done``, ``failed`` or ``stopped``; ``data`` is the progress, result or error."""
 
     kind: str
     task: str
@@ -30,15 +32,49 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
-Function = Callable[[Any, Callable[[Mapping[str, Any]], None]], Any]
+Report = Callable[[Mapping[str, Any]], None]
+"""How a task tells its progress. It raises TaskStoppedError when the run is to end; an empty report says nothing, and is a place to stop."""
+Function = Callable[[Any, Report], Any]
 """What an engine calls: a payload and a way to report progress in; a picklable result out."""
+
+
+class TaskStoppedError(BaseException):
+    """Raised by a report when the run is to end. No Exception: a plugin that catches those must not swallow it."""
+
+
+class WorkerSpentError(Exception):
+    """Raised by a task that is done, with this result, but has left its process in no state to go on, as running out of memory does."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__("the worker is spent")
+        self.result = result
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What an engine heeds while it runs tasks: when to stop, how long a task may say nothing, and where its output goes."""
+
+    stop: Callable[[], str] = lambda: ""
+    """The reason to stop; empty as long as there is none."""
+    silence: float = math.inf
+    """Seconds after which a worker that has said nothing is ended, and its task failed as ``Stalled``."""
+    grace: float = 20.0
+    """Seconds that workers have to stop by themselves."""
+    log: Callable[[str], Path | None] = lambda task: None
+    """The file for what a task prints, tracebacks included; it is removed where that is nothing."""
+
+
+UNWATCHED = Watch()
+"""Nothing stops, nothing is too silent, and output goes where it goes."""
 
 
 class Engine(Protocol):
     """Runs tasks, each once, none before those that it needs."""
 
+    watch: Watch
+
     def run(self, tasks: list[Task], on_event: OnEvent) -> None:
-        """Run all tasks to their end. A task that fails stops those that need it, and no other."""
+        """Run all tasks to their end, or until there is a reason to stop. A task that fails stops those that need it, and no other."""
         ...
 
     def close(self) -> None:
@@ -47,11 +83,13 @@ class Engine(Protocol):
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:
-    """An exception as data: type, message, and the last frames with file name and line."""
+    """An exception as data: type, message, hint (where it has one), and the last frames with file name and line."""
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    hint = getattr(error, "hint", "")
     return {
         "type": type(error).__name__,
         "message": str(error),
+        **({"hint": hint} if hint else {}),
         "frames": [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} in {frame.name}" for frame in frames],
     }
 
@@ -85,6 +123,7 @@ def finish(queue: Queue, event: Event, on_event: OnEvent) -> None:
     """Note the end of a task, and of those that needed it in vain."""
     (queue.done if event.kind == "done" else queue.failed).add(event.task)
     on_event(event)
-    while dropped := queue.drop_hopeless():
+    while event.kind == "failed" and (dropped := queue.drop_hopeless()):
         for task, need in dropped:
-            on_event(Event("failed", task.id, {"type": "NeedsFailed", "message": f"needs {need}, which failed", "frames": []}))
+            message = f"needs {need}, which failed: {event.data['message']}"
+            on_event(Event("failed", task.id, {"type": "NeedsFailed", "message": message, "frames": event.data["frames"]}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,25 @@ from transformers import DynamicCache
 
 from prefbench.api import Prompt, Sampling
 from prefbench.data.tokens import encode_prompts
-from prefbench.streams import stream as random_stream
+from prefbench.streams import stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CACHE_BYTES = {"cpu": 1 << 26, "cuda": 1 << 32}
 """Memory that the key-value cache of one batch may take, by device; on a CPU a larger one falls out of its caches and costs four times as much."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Uniform numbers for the tokens of answers: a stream of its own for each id, under a seed and a name."""
+
+    seed: int
+    stream: str
+
+    def of(self, id_: str, count: int) -> np.ndarray:
+        """The first ``count`` of an id's numbers in [0, 1)."""
+        return stream(self.seed, self.stream, id_).random(count)
 
 
 @dataclass(frozen=True)
@@ -41,8 +53,8 @@ def generate(
     prompts: Sequence[Prompt],
     ids: Sequence[str],
     sampling: Sequence[Sampling],
-    seed: int,
-    stream: str,
+    source: Draws,
+    report: Callable[[Mapping[str, Any]], None] = lambda _: None,
 ) -> list[str]:
     """One answer per prompt. A row's draws depend on ``(seed, stream, id)`` alone, so neither batching nor other rows change them.
 
@@ -51,9 +63,10 @@ def generate(
     """
     prompt_ids = encode_prompts(tokenizer, prompts)
     longest = max((s.max_new_tokens for s in sampling), default=0)
-    draws = [random_stream(seed, stream, id_).random(longest) for id_ in ids]
+    draws = [source.of(id_, longest) for id_ in ids]
     answers: list[list[int]] = [[] for _ in prompts]
     for batch in _batches(model, prompt_ids, longest):
+        report({"answers": sum(map(bool, answers))})
         new = _generate_batch(model, [prompt_ids[i] for i in batch], [sampling[i] for i in batch], np.stack([draws[i] for i in batch]))
         for i, tokens in zip(batch, new, strict=True):
             answers[i] = tokens

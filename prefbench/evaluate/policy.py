@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from prefbench.api import Message, Pair, Prompt, Question, Sampling
 from prefbench.data.tokens import encode_answers, encode_prompts
-from prefbench.evaluate.answers import generate
+from prefbench.evaluate.answers import Draws, generate
 from prefbench.identity import digest
 from prefbench.train.device import autocast
 from prefbench.train.forward import Scorer, micro_batches, sum_by_sequence
@@ -31,6 +31,8 @@ class ModelPolicy:
     micro_batch_tokens: int
     reference_sums: dict[str, np.ndarray] = field(default_factory=dict)
     """Summed log-probs under the reference by the answers' digest; policies that share it score the same held-out pairs once."""
+    report: Callable[[Mapping[str, Any]], None] = lambda _: None
+    """Told now and then how many answers there are; it may end the work by raising."""
 
     def answer(self, questions: Sequence[Question], sampling: Sequence[Sampling], stream: str) -> list[tuple[str, ...]]:
         """Every question's answers, a text per turn; a later turn sees the earlier ones and their answers."""
@@ -51,7 +53,7 @@ class ModelPolicy:
     def sample(self, prompts: Sequence[Prompt], ids: Sequence[str], sampling: Sequence[Sampling], stream: str) -> list[str]:
         """One answer per prompt, a conversation or plain text."""
         with autocast(self.policy.dtype):
-            return generate(self.policy.model, self.tokenizer, prompts, ids, sampling, self.seed, stream)
+            return generate(self.policy.model, self.tokenizer, prompts, ids, sampling, Draws(self.seed, stream), self.report)
 
     def score(self, pairs: Sequence[Pair]) -> Mapping[str, np.ndarray]:
         """Summed log-probs (nats, float64, shape (N,)) of pairs under policy and reference, four arrays by name."""

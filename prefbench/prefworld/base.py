@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from prefbench.identity import digest
 from prefbench.prefworld.corpus import base_corpus, demonstrations
 from prefbench.prefworld.tokenizer import ASSISTANT, END, PAD, USER, build_tokenizer, word_ids
 from prefbench.streams import stream_seed
@@ -24,6 +25,8 @@ THREADS = 2
 """Of base training and SFT; more threads than free cores make tiny matrices many times slower."""
 MAX_POSITIONS = 256
 _BATCH = 48
+_EVERY = 25
+"""Steps between two checkpoints, and two reports."""
 _SHORT = 0.6
 """Share of a batch, sorted by length, that goes through the model before the longer rest, so that little is padding."""
 
@@ -57,16 +60,28 @@ def sft_schedule(steps: int) -> Schedule:
 
 
 def build(folder: Path, seed: int, base_steps: int, sft_steps: int, report: Callable[[str], None]) -> None:
-    """Train both models and save them under ``folder/base`` and ``folder/sft``. The same seed gives the same weights on the same machine."""
-    from prefbench.train.checkpoint import save_policy
+    """Train both models and save them under ``folder/base`` and ``folder/sft``, from where an earlier attempt in this folder was cut off.
+
+    The same seed gives the same weights on the same machine, cut off or not.
+    """
+    import torch
+
+    from prefbench.train.checkpoint import load_model, save_policy, weights_digest
 
     tokenizer = build_tokenizer()
     with _own_threads():
-        model = new_model(seed)
-        train(model, base_corpus(seed), base_schedule(base_steps), report)
-        save_policy(model, tokenizer, folder / "base")
-        train(model, demonstrations(seed), sft_schedule(sft_steps), report)
-        save_policy(model, tokenizer, folder / "sft")
+        base, sft = folder / "base", folder / "sft"
+        if not base.exists():
+            stage, model = Stage(base_schedule(base_steps), str(seed), folder), new_model(seed)
+            train(stage, model, base_corpus(seed), report)
+            save_policy(model, tokenizer, base)
+            stage.checkpoint.unlink()
+        if not sft.exists():
+            stage = Stage(sft_schedule(sft_steps), weights_digest(base), folder)
+            model = cast("LlamaForCausalLM", load_model(base, torch.device("cpu")))
+            train(stage, model, demonstrations(seed), report)
+            save_policy(model, tokenizer, sft)
+            stage.checkpoint.unlink()
 
 
 @contextmanager
@@ -112,20 +127,47 @@ def new_model(seed: int) -> LlamaForCausalLM:
     return model
 
 
-def train(model: LlamaForCausalLM, texts: Iterator[str], schedule: Schedule, report: Callable[[str], None]) -> None:
-    """Adam on next-token cross-entropy, in one pass over as many texts as the steps need."""
+@dataclass(frozen=True)
+class Stage:
+    """A schedule, what its training starts from (a seed, or the digest of weights), and the folder for its checkpoint."""
+
+    schedule: Schedule
+    start: str
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Its checkpoint while it is not finished."""
+        return self.folder / f"{self.schedule.name}.safetensors"
+
+    @property
+    def key(self) -> str:
+        """What a checkpoint depends on."""
+        return digest({"schedule": asdict(self.schedule), "start": self.start})
+
+
+def train(stage: Stage, model: LlamaForCausalLM, texts: Iterator[str], report: Callable[[str], None]) -> None:
+    """Adam on next-token cross-entropy, in one pass over as many texts as the steps need; from the stage's checkpoint where it has one."""
     import torch
 
+    from prefbench.train.state import model_tree, read_tree, restore_model, write_tree
+
+    schedule, first = stage.schedule, 0
     optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    if tree := read_tree(stage.checkpoint, stage.key):
+        restore_model(model, optimiser, tree)
+        first = tree["step"]
+        texts = islice(texts, first * _BATCH, None)
     model.train()
-    for step in range(schedule.steps):
+    for step in range(first, schedule.steps):
         optimiser.zero_grad()
         loss = _accumulate(model, [_encode(text) for text in islice(texts, _BATCH)], schedule.answers_only)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(step)
         optimiser.step()
-        if (step + 1) % 50 == 0 or step + 1 == schedule.steps:
+        if (step + 1) % _EVERY == 0 or step + 1 == schedule.steps:
+            write_tree(stage.checkpoint, stage.key, {"step": step + 1, **model_tree(model, optimiser)})
             report(f"{schedule.name}: step {step + 1} of {schedule.steps}, loss {loss:.3f}")
     model.eval()
 

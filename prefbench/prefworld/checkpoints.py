@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +9,14 @@ from pathlib import Path
 from filelock import FileLock
 
 from prefbench.api import content_id
+from prefbench.errors import DamagedError
+from prefbench.identity import file_digest
 from prefbench.prefworld.world import WORLD_VERSION
+from prefbench.store.files import RUN_AGAIN
+from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
+
+SEAL = "models.json"
+"""The file with the digest of every other."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +34,29 @@ class Recipe:
 
 
 def cached_models(recipe: Recipe, cache: Path, report: Callable[[str], None]) -> Path:
-    """The folder with ``base`` and ``sft``, built when it is not there; of two processes, one builds and the other waits."""
-    folder = cache / recipe.key
-    if folder.exists():
-        return folder
+    """The folder with ``base`` and ``sft``, built when it is not there or not whole; of two processes, one builds and the other waits."""
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{recipe.key}.lock"):
-        if not folder.exists():
-            _build(recipe, folder, report)
+        return read_or_set_aside(cache / recipe.key, whole) or _build(recipe, cache / recipe.key, report)
+
+
+def whole(folder: Path) -> Path:
+    """The folder itself. Raises DamagedError when a file of its models is not as it was built."""
+    if read_sealed(folder / SEAL) != _digests(folder):
+        raise DamagedError(f"{folder}: damaged: a file of its models has changed", RUN_AGAIN)
     return folder
 
 
-def _build(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> None:
+def _build(recipe: Recipe, folder: Path, report: Callable[[str], None]) -> Path:
     from prefbench.prefworld.base import build
 
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        build(temporary, recipe.world_seed, recipe.base_steps, recipe.sft_steps, report)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    building = folder.with_name(f"{folder.name}.building")  # kept when the process is killed, and gone on with
+    build(building, recipe.world_seed, recipe.base_steps, recipe.sft_steps, report)
+    write_sealed(building / SEAL, _digests(building))
+    building.rename(folder)
+    return folder
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for role in ("base", "sft") for path in (folder / role).iterdir())
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}

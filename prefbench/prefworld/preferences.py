@@ -16,7 +16,7 @@ from prefbench.prefworld.corpus import Quality, write_answer
 from prefbench.prefworld.gold import gold
 from prefbench.prefworld.splits import cycle, tasks
 from prefbench.prefworld.world import WORLD_VERSION, Task
-from prefbench.store.files import read_lines, write_lines
+from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 from prefbench.streams import stream, stream_seed
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=48)
@@ -63,13 +63,14 @@ def sampled_pairs(draw: Draw, model_folder: Path, cache: Path) -> list[Sampled]:
     from prefbench.train.checkpoint import weights_digest
 
     key = content_id(WORLD_VERSION, asdict(draw), asdict(SAMPLING), weights_digest(model_folder))
-    path = cache / f"{key}.jsonl.gz"
+    path = cache / f"{key}.json.gz"
     cache.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
-                write_lines(path, [asdict(row) for row in sample(prompts(draw), draw, model_folder)])
-    return [Sampled.from_row(row) for row in read_lines(path)]
+    with FileLock(path.with_suffix(".lock")):
+        known = read_or_set_aside(path, read_sealed)
+        if known is None:
+            write_sealed(path, {"rows": [asdict(row) for row in sample(prompts(draw), draw, model_folder)]})
+            known = read_sealed(path)
+    return [Sampled.from_row(row) for row in known["rows"]]
 
 
 def prompts(draw: Draw) -> list[Sampled]:
@@ -91,14 +92,14 @@ def sample(asked: Sequence[Sampled], draw: Draw, model_folder: Path) -> list[Sam
     """Two answers of the model to each prompt."""
     import torch
 
-    from prefbench.evaluate.answers import generate
+    from prefbench.evaluate.answers import Draws, generate
     from prefbench.train.checkpoint import load_model, load_tokenizer
 
     model, tokenizer = load_model(model_folder, torch.device("cpu")), load_tokenizer(model_folder)
     twice = [row.prompt for row in asked for _ in range(2)]
     ids = [f"{i // 2}.{i % 2}" for i in range(len(twice))]
     seed = stream_seed(draw.world_seed, "prefworld", "pairs", draw.name)
-    texts = generate(model, tokenizer, twice, ids, [SAMPLING] * len(twice), seed, "samples")
+    texts = generate(model, tokenizer, twice, ids, [SAMPLING] * len(twice), Draws(seed, "samples"))
     return [replace(row, answers=(texts[2 * i], texts[2 * i + 1])) for i, row in enumerate(asked)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefbench.store.files import read_json, read_lines, read_packed_json, write_lines, write_packed_json
 from prefbench.store.migrate import RECORD_SCHEMA, present
-from prefbench.store.sealed import write_sealed
+from prefbench.store.sealed import lines_are_whole, write_sealed
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class Folder:
         """A cell's judged items; none when it has no file."""
         path = self.items_path(cell)
         return read_lines(path) if path.exists() else []
+
+    def items_are_whole(self, cell: str, expected: str) -> bool:
+        """Whether a cell's items have this sha256; a file that has another is set aside."""
+        return lines_are_whole(self.items_path(cell), expected)
 
     def write_items(self, cell: str, items: list[dict[str, Any]]) -> str:
         """Write a cell's items; their sha256."""

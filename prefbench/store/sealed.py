@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefbench.errors import DamagedError
 from prefbench.identity import digest
-from prefbench.store.files import RUN_AGAIN, read_json, read_packed_json, replacing, write_json, write_packed_json
+from prefbench.store.files import RUN_AGAIN, lines_digest, read_json, read_packed_json, replacing, write_json, write_packed_json
 
 if TYPE_CHECKING:
     import torch
@@ -118,3 +118,14 @@ def _free_name(path: Path) -> Path:
         number += 1
         name = path.with_name(f"{path.name}.damaged-{number}")
     return name
+
+
+def lines_are_whole(path: Path, expected: str) -> bool:
+    """Whether a gzipped JSON lines file has the content of this sha256, which is stored elsewhere; one that has another is set aside."""
+
+    def check(found: Path) -> str:
+        if lines_digest(found) != expected:
+            raise DamagedError(f"{found}: damaged: its lines do not have the sha256 that is recorded", RUN_AGAIN)
+        return expected
+
+    return read_or_set_aside(path, check) is not None

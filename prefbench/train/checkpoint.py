@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from prefbench.errors import PrefbenchError
 from prefbench.identity import digest, file_digest
+from prefbench.store.files import PARTIAL, storage_error
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -33,14 +34,20 @@ def load_model(folder: Path, device: torch.device) -> PreTrainedModel:
 
 
 def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save model and tokenizer as one folder that is whole or absent."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    model.save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.chmod(0o755)
-    temporary.rename(folder)
+    """Save model and tokenizer as one folder that is whole or absent. Raises StorageError where there is no room, or no right, to write."""
+    temporary: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=PARTIAL))
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except Exception as error:  # safetensors, which writes the weights, has errors of its own
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise storage_error(folder, error) or error from None
 
 
 def weights_digest(folder: Path) -> str:

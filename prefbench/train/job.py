@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from prefbench.api import Objective, PairBatch, Scheduler
 from prefbench.config import TrainRules
 from prefbench.data.tokens import TokenPairs
 from prefbench.train.forward import MicroBatch, Scorer, micro_batches
+
+if TYPE_CHECKING:
+    from prefbench.train.state import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class TrainJob:
     learning_rate: float
     seed: int
     report: Callable[[Mapping[str, Any]], None] = lambda _: None
+    checkpoint: Checkpoint | None = None
 
 
 def pair_micro_batches(job: TrainJob, ids: np.ndarray) -> list[MicroBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ EVERY = 10
 """Steps between two readings of the device."""
 BUCKETS = ("short", "medium", "long")
 COLUMNS = ("loss", "margin", "chosen_reward", "chosen_log_prob", "kl_from_reference", "active", *(f"active_{name}" for name in BUCKETS))
+
+COUNTS = ("pairs_forward", "pairs_backward", "tokens")
 
 
 @dataclass
@@ -60,12 +63,25 @@ class StepLog:
 
     def read(self) -> list[tuple[int, float]]:
         """Move the waiting steps to ``rows``; (step, loss) of each."""
+        if not self._waiting:
+            return []
         steps = [step for step, _ in self._waiting]
         values = torch.stack([row for _, row in self._waiting]).cpu().tolist()
         self._waiting.clear()
         new = [{"step": step, **dict(zip(COLUMNS, row, strict=True))} for step, row in zip(steps, values, strict=True)]
         self.rows += new
         return [(row["step"], row["loss"]) for row in new]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was read so far, float64, shape (steps, 1 + len(COLUMNS)), and the counts; nothing may be waiting."""
+        rows = np.array([[row["step"], *(row[name] for name in COLUMNS)] for row in self.rows], dtype=np.float64)
+        return {"rows": rows.reshape(len(self.rows), 1 + len(COLUMNS)), **{name: getattr(self, name) for name in COUNTS}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""
+        self.rows = [{"step": int(row[0]), **dict(zip(COLUMNS, row[1:], strict=True))} for row in state["rows"].tolist()]
+        for name in COUNTS:
+            setattr(self, name, state[name])
 
     def summary(self) -> dict[str, Any]:
         """Means over the last tenth of the steps, and what the run has cost; NaN-free JSON."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 
 from prefbench.api import Objective, PairBatch, Pool, Scheduler
 from prefbench.config import TrainRules
+from prefbench.engine.tasks import TaskStoppedError
 from prefbench.errors import PrefbenchError
-from prefbench.streams import stream, stream_seed
 from prefbench.train.job import TrainJob, gather, pair_batch, pair_micro_batches
 from prefbench.train.log import StepLog
 from prefbench.train.meter import Clocks
+from prefbench.train.state import LoopState
 
 
 class DivergedError(Exception):
@@ -26,50 +27,82 @@ class DivergedError(Exception):
 
 
 def train(job: TrainJob, clocks: Clocks) -> StepLog:
-    """Train ``job``'s policy for the track's steps. Raises DivergedError, and PrefbenchError when a plugin breaks its contract."""
+    """Train ``job``'s policy for the track's steps, from its checkpoint where there is one.
+
+    Raises DivergedError, PrefbenchError when a plugin breaks its contract, and TaskStoppedError, after a checkpoint, when the run is to end.
+    """
     rules, model = job.rules, job.scorer.model
     model.train()
-    # Plain AdamW: weight decay 0 by default, because the reference column already says how far the policy may go.
-    optimiser = torch.optim.AdamW(model.parameters(), lr=job.learning_rate, weight_decay=rules.weight_decay, fused=True)
-    decay = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate_factor(step, rules))
-    select_rng = stream(job.seed, "select", job.scheduler.name)
-    update_rng = torch.Generator().manual_seed(stream_seed(job.seed, "update"))
     size = selected_size(job.scheduler, rules.pool)
-    log = StepLog.for_pairs(job.data.tokens)
-    pools = draw_pools(job)
-    previous: tuple[Pool, np.ndarray] | None = None
+    state = LoopState.fresh(job, clocks)
+    if job.checkpoint:
+        job.checkpoint.resume(state)
 
-    for step in range(rules.steps):
+    for step in range(state.step, rules.steps):
         # ---------------------------------------------------------------- pool: n pairs, scored without gradient where the scheduler asks
         progress = step / max(1, rules.steps - 1)
-        ids = next(pools)
-        pool = score_pool(job, ids, progress, update_rng, log, clocks)
+        ids = next(state.pools)
+        pool = score_pool(job, ids, progress, state)
 
         # ---------------------------------------------------------------- select: K of n, after the scheduler saw how the last choice turned out
         with clocks.time("select"):
-            if previous is not None:
-                job.scheduler.observe(*previous, pool)
-            chosen = checked_selection(job.scheduler, job.scheduler.select(pool, size, select_rng), size, len(pool))
-            previous = (pool, chosen)
+            if state.previous is not None:
+                job.scheduler.observe(*state.previous, pool)
+            chosen = checked_selection(job.scheduler, job.scheduler.select(pool, size, state.select_rng), size, len(pool))
+            state.previous = (pool, chosen)
         picked = ids[chosen]
 
         with clocks.time("train"):
             # ------------------------------------------------------------ forward, objective, backward: gradients of the mean loss of the K pairs
-            optimiser.zero_grad(set_to_none=True)
-            batch, loss, pulls = accumulate_gradients(job, picked, progress, update_rng)
+            state.optimiser.zero_grad(set_to_none=True)
+            batch, loss, pulls = accumulate_gradients(job, picked, progress, state.update_rng)
 
             # ------------------------------------------------------------ update
             torch.nn.utils.clip_grad_norm_(model.parameters(), rules.clip)
-            optimiser.step()
-            decay.step()
+            for group in state.optimiser.param_groups:
+                group["lr"] = job.learning_rate * learning_rate_factor(step, rules)
+            state.optimiser.step()
 
         # ---------------------------------------------------------------- log: kept on the device, read every few steps
-        log.add(step, picked, batch, loss, pulls)
-        if log.due(step, rules.steps):
-            report_progress(job, log, step)
+        state.log.add(step, picked, batch, loss, pulls)
+        state.step = step + 1
+        tell_and_keep(state, reading=state.log.due(step, rules.steps))
 
     model.eval()
-    return log
+    return state.log
+
+
+def tell_and_keep(state: LoopState, reading: bool) -> None:
+    """Tell the display where the run is, and write a checkpoint: where one is due, and before the run ends because it was told to."""
+    job = state.job
+    if reading:
+        read_log(state)
+    try:
+        job.report(progress_of(state) if reading else {})
+    except TaskStoppedError:
+        write_checkpoint(state)
+        raise
+    if job.checkpoint and job.checkpoint.due():
+        write_checkpoint(state)
+
+
+def progress_of(state: LoopState) -> dict[str, Any]:
+    """Of the steps that were read from the device."""
+    return {"step": state.step, "steps": state.job.rules.steps, "loss": state.log.rows[-1]["loss"], "pairs": state.log.pairs_backward}
+
+
+def write_checkpoint(state: LoopState) -> None:
+    """Write it, unless the steps since the last reading of the log turn out to have diverged: that is the run's end, not a place to go on."""
+    if state.job.checkpoint:
+        read_log(state)
+        state.job.checkpoint.write(state)
+
+
+def read_log(state: LoopState) -> None:
+    """Read the log's last steps from the device, and stop at a loss that is no number or out of bounds."""
+    for at, value in state.log.read():
+        if not abs(value) <= state.job.rules.loss_bound:
+            raise DivergedError(at, value)
 
 
 def accumulate_gradients(
@@ -103,36 +136,21 @@ def selected_size(scheduler: Scheduler, pool: int) -> int:
     return max(1, min(pool, round(scheduler.ratio * pool)))
 
 
-def draw_pools(job: TrainJob) -> Iterator[np.ndarray]:
-    """Row numbers of n pairs at a time: shuffled epochs that depend on the seed alone, or the scheduler's own order again and again."""
-    count, n = len(job.data), min(job.rules.pool, len(job.data))
-    prepared = job.scheduler.prepare(job.data.columns, count, stream(job.seed, "prepare", job.scheduler.name))
-    shuffle = stream(job.seed, "data")
-    waiting = np.empty(0, dtype=np.int64)
-    while True:
-        while len(waiting) < n:
-            # A pool that spans two epochs may hold a pair twice only if an epoch is shorter than a pool, which n <= N excludes.
-            epoch = shuffle.permutation(count) if prepared is None else np.asarray(prepared, dtype=np.int64)
-            waiting = np.concatenate([waiting, epoch])
-        yield waiting[:n]
-        waiting = waiting[n:]
-
-
-def score_pool(job: TrainJob, ids: np.ndarray, progress: float, rng: torch.Generator, log: StepLog, clocks: Clocks) -> Pool:
+def score_pool(job: TrainJob, ids: np.ndarray, progress: float, state: LoopState) -> Pool:
     """The pool as the scheduler sees it; its statistics cost one forward without gradient, and nothing when it wants none."""
     columns = {name: job.data.columns[name][ids] for name in job.scheduler.needs}
     statistics: dict[str, np.ndarray] = {}
     if job.scheduler.wants:
-        with clocks.time("select"), torch.no_grad():
+        with state.clocks.time("select"), torch.no_grad():
             leaves = gather([(batch, job.scorer.sequence_log_probs(batch)) for batch in pair_micro_batches(job, ids)], 2 * len(ids))
-            batch = pair_batch(job, ids, leaves, progress, rng)
+            batch = pair_batch(job, ids, leaves, progress, state.update_rng)
             values = {
                 "loss": lambda: job.objective.per_pair(batch),
                 "margin": lambda: batch.margin,
                 "chosen_log_prob": lambda: batch.policy_chosen,
             }
             statistics = {name: values[name]().double().cpu().numpy() for name in job.scheduler.wants}
-            log.pairs_forward += len(ids)
+            state.log.pairs_forward += len(ids)
     return Pool(ids, columns, statistics, progress)
 
 
@@ -158,11 +176,3 @@ def checked_losses(objective: Objective, losses: torch.Tensor, size: int) -> tor
         "return the losses unreduced: the core takes the mean",
         exit_code=1,
     )
-
-
-def report_progress(job: TrainJob, log: StepLog, step: int) -> None:
-    """Read the log's last steps from the device, stop at a loss that is no number or out of bounds, and tell the display."""
-    for at, value in log.read():
-        if not abs(value) <= job.rules.loss_bound:
-            raise DivergedError(at, value)
-    job.report({"step": step + 1, "steps": job.rules.steps, "loss": log.rows[-1]["loss"], "pairs": log.pairs_backward})

@@ -18,8 +18,9 @@ from prefbench.schedulers.uniform import Uniform
 from prefbench.streams import stream
 from prefbench.train.forward import make_scorer
 from prefbench.train.job import PairData, TrainJob, pair_batch
-from prefbench.train.loop import DivergedError, accumulate_gradients, draw_pools, learning_rate_factor, train
+from prefbench.train.loop import DivergedError, accumulate_gradients, learning_rate_factor, train
 from prefbench.train.meter import Clocks
+from prefbench.train.pools import draw_pools
 from tests.models import random_tokens, tiny_llama
 from tests.train.test_forward import naive_sum
 

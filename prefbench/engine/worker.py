@@ -1,0 +1,98 @@
+"""A worker's life: take a task, run it, send back what came of it; until the parent closes the pipe, or is no more."""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from prefbench.engine.tasks import Function, TaskStoppedError, WorkerSpentError, describe_error
+
+Reply = tuple[str, Any]
+"""An event's kind and data; of kind ``spent``, the result of a worker that ends with it."""
+
+
+def resolve(entry: str) -> Function:
+    """The callable that ``module:name`` names."""
+    module, name = entry.split(":")
+    function: Function = getattr(importlib.import_module(module), name)
+    return function
+
+
+def serve(entry: str, pipe: Connection) -> None:
+    """What a worker process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then asks its workers to stop
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    function = resolve(entry)
+    while True:
+        try:
+            payload, log = pipe.recv()
+        except (EOFError, OSError):
+            return
+        with _output_to(log):
+            kind, data = _work(function, payload, pipe, stopping)
+        pipe.send((kind, data))
+        if kind == "spent":
+            return
+
+
+def _work(function: Function, payload: Any, pipe: Connection, stopping: threading.Event) -> Reply:
+    def report(progress: Mapping[str, Any]) -> None:
+        if stopping.is_set():
+            raise TaskStoppedError
+        if progress:
+            pipe.send(("progress", progress))
+
+    try:
+        return "done", function(payload, report)
+    except WorkerSpentError as spent:
+        return "spent", spent.result
+    except TaskStoppedError:
+        return "stopped", None
+    except Exception as error:
+        traceback.print_exc()
+        return "failed", describe_error(error)
+
+
+def _die_with_parent() -> None:
+    """A worker that outlives its parent would write into a folder that the next run believes to be its own."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+@contextmanager
+def _output_to(log: Path | None) -> Iterator[None]:
+    """Standard output and error, also of libraries that are no Python, in a file; without a file they stay where they are."""
+    if log is None:
+        yield
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    before = [os.dup(1), os.dup(2)]
+    with log.open("wb") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+        faulthandler.enable()
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for stream, old in zip((1, 2), before, strict=True):
+                os.dup2(old, stream)
+                os.close(old)
+    if log.stat().st_size == 0:
+        log.unlink()
