@@ -195,7 +195,11 @@ class CellRun:
             self.shop.data(self.cell.seed)
         job = training_job(self.shop, self.cell.row, self.cell.seed, self.shop.fresh_policy(), self.report)
         checkpoint = Checkpoint(self.folder / "checkpoint.safetensors", self.cell.keys["train"])
-        log = train(dataclasses.replace(job, checkpoint=checkpoint), clocks)
+        try:
+            log = train(dataclasses.replace(job, checkpoint=checkpoint), clocks)
+        except DivergedError:
+            checkpoint.remove()  # it would only diverge again
+            raise
         with clocks.time("io"):
             save_policy(job.scorer.model, self.shop.tokenizer, self._policy_folder())
             write_lines(self.folder / "training.jsonl.gz", (without_nan(row) for row in log.rows))

@@ -9,7 +9,7 @@ from typing import Any, cast
 from prefbench.api import Component, Harness, Source
 from prefbench.config import UNTRAINED, Named, Row, Track, resolved
 from prefbench.errors import DamagedError
-from prefbench.identity import CORE_NUMERICS_VERSION, stage_key
+from prefbench.identity import CORE_NUMERICS_VERSION, digest, stage_key
 from prefbench.registry import Kind, Registry, build
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed
@@ -120,7 +120,7 @@ def cell_state(cell: Cell, folder: Folder) -> CellState:
     if not folder.record_path(cell.id).exists():
         return CellState("planned", "not run yet" if not finished else f"{finished[-1]} is finished", finished)
     try:
-        record = folder.read_record(cell.id)
+        record, calibration = folder.read_record(cell.id), digest(folder.artefacts())
     except DamagedError as error:
         return CellState("damaged", str(error), finished)
     for stage in STAGES:
@@ -128,6 +128,8 @@ def cell_state(cell: Cell, folder: Folder) -> CellState:
             changed = next(iter(differences(record["include"].get(stage, {}), cell.include[stage])), stage)
             return CellState("stale", f"{stage}: {changed}", finished)
     status = str(record["status"])
+    if status == "done" and record["result"]["calibration_sha256"] != calibration:
+        return CellState("damaged", "the folder's artefacts are not those that it was scored with", finished)
     if status == "done":
         return CellState(status, "", STAGES)
     return CellState(status, "" if status in FINISHED else described(record["error"]), finished)

@@ -7,7 +7,7 @@ import os
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -16,6 +16,8 @@ from prefbench.engine.memory import kills_for_memory
 from prefbench.engine.tasks import UNWATCHED, Event, OnEvent, Queue, Task, TaskStoppedError, Watch, WorkerSpentError, describe_error, finish
 from prefbench.engine.worker import resolve, serve
 
+STARTUP = 120.0
+"""Seconds that a new worker may take to import what it needs, before its silence counts."""
 POLL = 0.2
 """Seconds between two looks at the reasons to stop and at silent workers."""
 
@@ -63,9 +65,9 @@ class _Worker:
     pipe: Connection
     kills_before: int
     """Processes that the system had killed for memory when this one started."""
+    heard: float
+    """When it last said something or was given a task; later than now as long as it may still be starting."""
     task: Task | None = None
-    heard: float = field(default_factory=time.monotonic)
-    """When it last said something, or was given a task."""
 
 
 class ProcessEngine:
@@ -106,7 +108,7 @@ class ProcessEngine:
 
     def _hand_out(self, queue: Queue, on_event: OnEvent) -> None:
         while (worker := self._idle()) is not None and (task := queue.ready()) is not None:
-            worker.task, worker.heard = task, time.monotonic()
+            worker.task, worker.heard = task, max(worker.heard, time.monotonic())
             on_event(Event("started", task.id))
             worker.pipe.send((task.payload, self.watch.log(task.id)))
 
@@ -127,7 +129,7 @@ class ProcessEngine:
         process = self._context.Process(target=serve, args=(self.entry, theirs), daemon=True)
         process.start()
         theirs.close()
-        worker = _Worker(process, ours, kills_for_memory())
+        worker = _Worker(process, ours, kills_for_memory(), heard=time.monotonic() + STARTUP)
         self._workers.append(worker)
         return worker
 
@@ -146,7 +148,8 @@ class ProcessEngine:
         except (EOFError, OSError):
             kind, data = "failed", self._bury(worker)
         if kind == "progress":
-            on_event(Event(kind, worker.task.id, data))
+            if data:
+                on_event(Event(kind, worker.task.id, data))
             return
         if kind == "spent":
             kind, _ = "done", self._bury(worker)

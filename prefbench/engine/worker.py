@@ -41,6 +41,7 @@ def serve(entry: str, pipe: Connection) -> None:
             payload, log = pipe.recv()
         except (EOFError, OSError):
             return
+        pipe.send(("progress", {}))  # it has started; from now on silence counts
         with _output_to(log):
             kind, data = _work(function, payload, pipe, stopping)
         pipe.send((kind, data))

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from prefbench.cli.progress import Progress
 from prefbench.engine.tasks import Event
+from prefbench.record import Outcome
 
 CELL = "dpo.uniform.s0"
 
@@ -35,7 +36,7 @@ def test_a_finished_cell_advances_the_bar_and_an_error_stays_as_a_line(capsys):
     progress = Progress()
     progress.cells = {CELL, "ipo.uniform.s0"}
     progress.bar.update(progress.total, total=2)
-    for cell, result in ((CELL, {"status": "done", "error": None}), ("ipo.uniform.s0", {"error": {"type": "ValueError", "message": "no"}})):
+    for cell, result in ((CELL, Outcome("done")), ("ipo.uniform.s0", Outcome("failed", error={"type": "ValueError", "message": "no"}))):
         progress.event(Event("started", cell))
         progress.event(Event("done", cell, result))
     assert progress.bar.tasks[0].completed == 2

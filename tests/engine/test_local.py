@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
+import torch
 
 from prefbench.engine.local import InProcessEngine, ProcessEngine
-from prefbench.engine.tasks import Event, Task
+from prefbench.engine.memory import is_out_of_memory, kills_for_memory
+from prefbench.engine.tasks import Event, Task, Watch, WorkerSpentError
 
 ENTRY = "tests.engine.test_local:work"
 
@@ -20,10 +25,25 @@ def work(payload, report):
         raise ValueError("no such number")
     if payload == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if payload == "hang":
+        time.sleep(600)
+    if payload == "spent":
+        raise WorkerSpentError("the last word")
+    if payload == "print":
+        os.write(2, b"from a library that is no Python\n")
+        print("from Python")
+    if payload == "until stopped":
+        while True:
+            report({})
+            time.sleep(0.01)
+    if payload == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        report({"deaf": True})
+        time.sleep(600)
     if payload == "pid":
         return os.getpid()
     report({"half": payload})
-    return payload * 2
+    return payload * 2 if isinstance(payload, int) else payload
 
 
 def run(engine, tasks) -> list[Event]:
@@ -65,7 +85,7 @@ def test_a_failure_costs_its_task_and_those_that_need_it_and_no_other(engine):
     }
     assert events["bad"].data["message"] == "no such number"
     assert "test_local.py" in events["bad"].data["frames"][-1]
-    assert events["grandchild"].data["message"] == "needs child, which failed"
+    assert events["grandchild"].data["message"] == "needs child, which failed: no such number"
 
 
 def test_a_worker_that_dies_costs_one_task_and_is_replaced():
@@ -93,3 +113,110 @@ def test_closing_ends_the_workers():
     time.sleep(0.1)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
+
+
+# ---------------------------------------------------------------- what is watched
+
+
+def test_a_worker_that_says_nothing_for_too_long_is_ended_and_replaced():
+    events = ends(run(ProcessEngine(ENTRY, 1, Watch(silence=1)), [Task("hangs", "hang"), Task("after", 1)]))
+    assert events["hangs"].data["type"] == "Stalled"
+    assert events["after"].data == 2
+
+
+@pytest.mark.parametrize("make", [InProcessEngine, lambda entry: ProcessEngine(entry, 1)], ids=["in process", "worker"])
+def test_a_task_that_spends_its_worker_is_done_and_the_next_gets_another(make):
+    events = ends(run(make(ENTRY), [Task("first", "spent"), Task("second", 1)]))
+    assert [(event.kind, event.data) for event in events.values()] == [("done", "the last word"), ("done", 2)]
+
+
+class After:
+    """A reason to stop that comes up once it has been asked so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self) -> str:
+        self.left -= 1
+        return "" if self.left > 0 else "enough"
+
+
+@pytest.mark.parametrize("make", [InProcessEngine, lambda entry, watch: ProcessEngine(entry, 1, watch)], ids=["in process", "worker"])
+def test_a_stop_reaches_a_running_task_where_it_reports_and_starts_no_other(make):
+    events = run(make(ENTRY, Watch(stop=After(20))), [Task("running", "until stopped"), Task("waiting", 1)])
+    assert [(event.kind, event.task) for event in events] == [("started", "running"), ("stopped", "running")]
+
+
+def test_a_worker_that_does_not_stop_is_ended_after_the_grace():
+    heard: list[Event] = []
+    engine = ProcessEngine(ENTRY, 1, Watch(stop=lambda: "enough" if any(e.kind == "progress" for e in heard) else "", grace=0.5))
+    start = time.monotonic()
+    engine.run([Task("deaf", "deaf")], heard.append)
+    engine.close()
+    assert heard[-1].kind == "stopped"
+    assert time.monotonic() - start < 60
+
+
+def test_output_and_tracebacks_are_in_the_tasks_log_and_an_empty_log_is_no_file(tmp_path):
+    watch = Watch(log=lambda task: tmp_path / "logs" / f"{task}.log")
+    run(ProcessEngine(ENTRY, 1, watch), [Task("prints", "print"), Task("raises", "raise"), Task("silent", 1)])
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["prints.log", "raises.log"]
+    assert (tmp_path / "logs" / "prints.log").read_text() == "from a library that is no Python\nfrom Python\n"
+    assert "ValueError: no such number" in (tmp_path / "logs" / "raises.log").read_text()
+
+
+ORPHAN = """
+import os, sys, time
+from prefbench.engine.local import ProcessEngine
+from prefbench.engine.tasks import Task
+
+def heard(event):
+    if event.kind == "progress":
+        os._exit(0)
+
+if __name__ == "__main__":
+    ProcessEngine("tests.engine.test_local:tell_and_wait", 1).run([Task("t", sys.argv[1])], heard)
+"""
+
+
+def tell_and_wait(payload, report):
+    """Writes its process id into a file, says so, and works on for ten minutes."""
+    with open(payload, "w") as file:
+        file.write(str(os.getpid()))
+    report({"here": True})
+    time.sleep(600)
+
+
+def test_a_worker_does_not_outlive_its_parent(tmp_path):
+    (tmp_path / "orphan.py").write_text(ORPHAN)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, str(tmp_path / "orphan.py"), str(tmp_path / "pid")], check=True, env=environment, timeout=60)
+    pid = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("the worker was still there ten seconds after its parent")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_memory_that_ran_out_is_told_from_other_errors(error):
+    assert is_out_of_memory(error)
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+
+
+def test_the_systems_own_count_of_processes_killed_for_memory(tmp_path):
+    (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
+    assert kills_for_memory((tmp_path / "nowhere", tmp_path / "memory.events")) == 2
+    assert kills_for_memory((tmp_path / "nowhere",)) == 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,15 +36,40 @@ def test_sft_learns_answers_and_their_end_only() -> None:
     assert list(learned) == ["ahoy", "anna", ".", "<end>", "two", ".", "<end>"]
 
 
-def test_training_lowers_the_loss_and_repeats_exactly() -> None:
-    def run() -> tuple[list[str], torch.Tensor]:
-        model, lines = base.new_model(1), list[str]()
-        for _ in range(2):
-            base.train(model, demonstrations(1), base.sft_schedule(6), lines.append)
-        return lines, torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+def trained(folder: Path, steps: int, report: Callable[[str], None]) -> torch.Tensor:
+    """All weights of a new model after so many steps of SFT, with its checkpoint in ``folder``."""
+    model = base.new_model(1)
+    base.train(base.Stage(base.sft_schedule(steps), "1", folder), model, demonstrations(1), report)
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
-    (lines, weights), (again, same) = run(), run()
-    assert lines == again
-    assert torch.equal(weights, same)
-    first, second = (float(line.split()[-1]) for line in lines)
-    assert second < first - 0.5
+
+def test_training_lowers_the_loss_and_repeats_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_EVERY", 3)
+    lines: list[str] = []
+    weights = trained(tmp_path / "a", 12, lines.append)
+    assert torch.equal(weights, trained(tmp_path / "b", 12, lambda _: None))
+    first, *_, last = (float(line.split()[-1]) for line in lines)
+    assert last < first - 0.5
+
+
+def test_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_EVERY", 3)
+    whole = trained(tmp_path / "whole", 12, lambda _: None)
+
+    def cut(line: str) -> None:
+        if "step 6 " in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut", 12, cut)
+    lines: list[str] = []
+    assert torch.equal(trained(tmp_path / "cut", 12, lines.append), whole)
+    assert [line.split(",")[0] for line in lines] == ["sft: step 9 of 12", "sft: step 12 of 12"]
+
+
+def test_a_checkpoint_of_another_schedule_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_EVERY", 3)
+    trained(tmp_path, 6, lambda _: None)
+    lines: list[str] = []
+    trained(tmp_path, 12, lines.append)
+    assert len(lines) == 4

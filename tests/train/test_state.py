@@ -1,0 +1,193 @@
+"""Exact resume: a training run that is stopped after any step, and gone on with by new objects, ends as if it had never stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+from prefbench.api import Objective, Scheduler
+from prefbench.engine.tasks import TaskStoppedError
+from prefbench.errors import PrefbenchError
+from prefbench.objectives.dpo import Dpo
+from prefbench.train.forward import make_scorer
+from prefbench.train.job import TrainJob
+from prefbench.train.loop import DivergedError, train
+from prefbench.train.meter import Clocks
+from prefbench.train.state import Checkpoint
+from tests.models import tiny_llama
+from tests.train.test_loop import make_job
+
+STEPS = 6
+
+
+@dataclass
+class Remembers(Objective):
+    """Every loss depends on all steps before, and on a number of the objective's own stream."""
+
+    name = "remembers"
+    batch_coupled = True
+    mean: torch.Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64), init=False)
+    noise: list[float] = field(default_factory=list, init=False)
+
+    def per_pair(self, batch):
+        return -torch.nn.functional.logsigmoid(0.1 * (batch.margin - self.mean)) * (1 + self.noise[-1])
+
+    def update(self, batch):
+        self.noise.append(torch.rand((), generator=batch.rng).item())
+        self.mean = 0.5 * self.mean + 0.5 * batch.margin.mean()
+
+    def state_dict(self):
+        return {"mean": self.mean, "noise": self.noise}
+
+    def load_state_dict(self, state):
+        self.mean, self.noise = state["mean"], state["noise"]
+
+
+@dataclass
+class Learns(Scheduler):
+    """An order of its own, and a weight per pair that what it observes moves."""
+
+    name = "learns"
+    wants = ("margin",)
+    needs = ("gap",)
+    ratio: float = 0.5
+    weights: np.ndarray = field(default_factory=lambda: np.zeros(0), init=False)
+
+    def prepare(self, columns, size, rng):
+        self.weights = np.ones(size)
+        return rng.permutation(size)
+
+    def select(self, pool, size, rng):
+        return np.argsort(self.weights[pool.ids] * rng.random(len(pool)))[:size]
+
+    def observe(self, previous, chosen, current):
+        self.weights[previous.ids[chosen]] *= 1 + 0.1 * np.tanh(current.statistics["margin"].mean() - previous.statistics["margin"].mean())
+
+    def state_dict(self):
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state):
+        self.weights = state["weights"]
+
+
+def forgetful(seed: int = 0) -> GPTNeoXForCausalLM:
+    """A model whose dropout draws from torch's global stream."""
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=50, eos_token_id=1, hidden_dropout=0.3, attention_dropout=0.2, **sizes))
+
+
+def job_in(folder: Path, model: torch.nn.Module) -> TrainJob:
+    """A job as a new process would make it, with its checkpoint in ``folder``."""
+    job = make_job(Remembers(), Learns(), steps=STEPS)
+    return dataclasses.replace(job, scorer=make_scorer(model, "float32"), checkpoint=Checkpoint(folder / "checkpoint.safetensors", "key"))
+
+
+def stopping_after(step: int):
+    """A report that ends the run after so many steps; ``report({})`` is heard once a step."""
+    heard = 0
+
+    def report(_: object) -> None:
+        nonlocal heard
+        heard += 1
+        if heard == step:
+            raise TaskStoppedError
+
+    return report
+
+
+def ends_with(job: TrainJob, clocks: Clocks | None = None) -> dict[str, object]:
+    """Train to the end; everything that the run leaves, down to the bits."""
+    log = train(job, clocks or Clocks())
+    return {
+        "weights": [parameter.detach().numpy().tobytes() for parameter in job.scorer.model.parameters()],
+        "rows": repr(log.rows),
+        "counts": (log.pairs_forward, log.pairs_backward, log.tokens),
+        "objective": repr(job.objective.state_dict()),
+        "scheduler": job.scheduler.state_dict()["weights"].tobytes(),
+    }
+
+
+@pytest.mark.parametrize("make_model", [tiny_llama, forgetful], ids=["llama", "dropout"])
+@pytest.mark.parametrize("stops", [(1,), (3,), (5,), (6,), (1, 1, 2)], ids=str)
+def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path, stops, make_model):
+    whole = ends_with(job_in(tmp_path / "whole", make_model()))
+    for after in stops:
+        job = dataclasses.replace(job_in(tmp_path / "cut", make_model()), report=stopping_after(after))
+        with pytest.raises(TaskStoppedError):
+            train(job, Clocks())
+    torch.manual_seed(12345)  # a new process has another global stream
+    clocks = Clocks()
+    assert ends_with(job_in(tmp_path / "cut", make_model()), clocks) == whole
+    assert {"train", "select", "io"} <= clocks.seconds.keys()
+
+
+def test_a_checkpoint_that_is_due_is_written_without_being_asked_and_gone_on_from(tmp_path, monkeypatch):
+    whole = ends_with(job_in(tmp_path / "whole", tiny_llama()))
+    monkeypatch.setattr(Checkpoint, "due", lambda self: True)
+    job = job_in(tmp_path / "cut", tiny_llama())
+
+    def killed(_: object) -> None:
+        if job.checkpoint.path.exists() and killed_at.append(1) is None and len(killed_at) == 3:
+            raise SystemExit
+
+    killed_at: list[int] = []
+    with pytest.raises(SystemExit):
+        train(dataclasses.replace(job, report=killed), Clocks())
+    assert ends_with(job_in(tmp_path / "cut", tiny_llama())) == whole
+
+
+def test_a_checkpoint_of_another_key_or_a_damaged_one_means_starting_over(tmp_path):
+    whole = ends_with(job_in(tmp_path / "whole", tiny_llama()))
+    path = tmp_path / "cut" / "checkpoint.safetensors"
+    for damage in (lambda data: data, lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: data[: len(data) // 2]):
+        job = dataclasses.replace(job_in(tmp_path / "cut", tiny_llama()), report=stopping_after(3))
+        with pytest.raises(TaskStoppedError):
+            train(job, Clocks())
+        damaged = damage(path.read_bytes())
+        key = "another" if damaged == path.read_bytes() else "key"
+        path.write_bytes(damaged)
+        again = job_in(tmp_path / "cut", tiny_llama())
+        assert ends_with(dataclasses.replace(again, checkpoint=Checkpoint(path, key))) == whole
+        path.unlink(missing_ok=True)
+    assert sorted(found.name for found in path.parent.iterdir()) == [f"{path.name}.damaged", f"{path.name}.damaged-2"]
+
+
+def test_a_diverged_run_leaves_no_checkpoint_of_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "due", lambda self: False)
+
+    @dataclass
+    class Breaks(Dpo):
+        def per_pair(self, batch):
+            return super().per_pair(batch) * (float("nan") if batch.progress > 0.3 else 1.0)
+
+    job = dataclasses.replace(job_in(tmp_path, tiny_llama()), objective=Breaks(), report=stopping_after(4))
+    with pytest.raises(DivergedError) as caught:
+        train(job, Clocks())
+    assert caught.value.step == 2
+    assert not job.checkpoint.path.exists()
+
+
+def test_writing_takes_a_fiftieth_of_the_time(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "x", "key", _seconds=1.0)
+    checkpoint._written -= 49
+    assert not checkpoint.due()
+    checkpoint._written -= 2
+    assert checkpoint.due()
+
+
+def test_a_state_that_no_file_can_hold_is_named(tmp_path):
+    @dataclass
+    class Opaque(Dpo):
+        def state_dict(self):
+            return {"queue": {1, 2}}
+
+    job = dataclasses.replace(job_in(tmp_path, tiny_llama()), objective=Opaque(), report=stopping_after(1))
+    with pytest.raises(PrefbenchError, match=r"objective\.queue: a checkpoint cannot hold a set"):
+        train(job, Clocks())
