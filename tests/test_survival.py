@@ -302,7 +302,7 @@ def test_a_stage_whose_files_are_damaged_or_gone_is_made_again(finished, cache, 
 
 
 @pytest.mark.parametrize(
-    "pattern", ["columns/reference/*.safetensors", "calibration/*.json.gz", "prefworld/pairs/*.gz", "prefworld/*/sft/*.safetensors"]
+    "pattern", ["columns/reference/*.safetensors", "calibration/*.json.gz", "prefworld/*/pairs/*.gz", "prefworld/*/sft/*.safetensors"]
 )
 def test_a_damaged_cache_is_set_aside_and_made_again(finished, cache, tmp_path, monkeypatch, pattern):
     folder = copied(finished, cache, tmp_path, monkeypatch)
