@@ -98,7 +98,9 @@ def _tail(size: float, difference: Estimate) -> float:
     if difference.se == 0:
         return 0.0
     questions_own = max(difference.se**2 - difference.seed_variance, 0.0)
-    variance = np.add.outer(difference.seed_variance * _inflation(difference.seeds - 1), questions_own * _inflation(difference.questions - 1))
+    variance = np.add.outer(
+        difference.seed_variance * _inflation(difference.seeds - 1), questions_own * _inflation(difference.questions - 1)
+    )
     return float(_WEIGHT @ (2 * ndtr(-size / np.sqrt(variance))) @ _WEIGHT)
 
 
