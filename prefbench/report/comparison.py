@@ -161,7 +161,8 @@ def _baseline(entries: Sequence[Entry], name: str, metric: Metric) -> Entry:
                     raise PrefbenchError(f"{entry.label} has no {metric.name} to compare with", "name another row: --baseline ROW")
                 return entry
     labels = [entry.label for entry in entries]
-    raise PrefbenchError(f"no row {name!r} to compare with", did_you_mean(name, labels) or f"rows: {', '.join(labels)}")
+    methods = [entry.cells[0].row[0] for entry in entries]
+    raise PrefbenchError(f"no row {name!r} to compare with", did_you_mean(name, [*labels, *methods]) or f"rows: {', '.join(labels)}")
 
 
 # ---------------------------------------------------------------- the differences

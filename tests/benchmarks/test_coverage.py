@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.coverage import MEAN, REGRESSION, TRUTHS, WEIGHTED, WORLDS, Line, Scenario, World, lines, simulate, table
+from benchmarks.coverage import DRAWS, MEAN, REGRESSION, TRUTHS, WEIGHTED, WORLDS, Line, Scenario, World, lines, simulate, table
 
 BOARDS = 300
 LIMIT = 5.0 + 3 * 100 * math.sqrt(0.05 * 0.95 / BOARDS)
@@ -55,6 +56,19 @@ def test_the_table_has_a_line_per_scenario_and_a_number_per_count_of_seeds() -> 
     assert header.count("|") == ruler.count("|") == row.count("|")
     assert len(row.split("|")[5].split()) == 3
     assert {one.different for one in lines()} == {False, True}
+
+
+def test_the_table_in_the_documentation_keeps_the_promises() -> None:
+    """Coverage of 91 to 98 % in every cell, and false verdicts at most 5 %, up to three standard errors of 5,000 or 400 boards."""
+    text = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines() if row.startswith(tuple(f"| {m} |" for m in DRAWS))
+    ]
+    assert [(row[0], row[1], int(row[2])) for row in rows] == [(line.metric, line.world.name, line.questions) for line in lines()]
+    for metric, _, _, _, differences, levels, false, _, _ in rows:
+        assert all(91 <= float(share) <= 98 for share in (differences + " " + levels).split())
+        error = 100 * math.sqrt(0.05 * 0.95 / (400 if metric == REGRESSION else 5000))
+        assert all(float(share) <= 5 + 3 * error for share in false.split())
 
 
 def test_the_same_scenario_gives_the_same_counts() -> None:

@@ -35,6 +35,12 @@ def test_the_prefworld_board_says_what_its_numbers_carry() -> None:
     assert all(row["p_corrected"] > 0.05 and row["detectable"] > abs(row["difference"]) for row in open_rows)
 
 
+def test_the_commands_page_shows_what_it_prints() -> None:
+    page = (LEADERBOARDS.parent / "docs" / "commands" / "compare.md").read_text(encoding="utf-8")
+    shown = page.partition("<!-- compare: leaderboards/prefworld -->")[2].partition("<!-- end -->")[0]
+    assert shown.strip() == invoke(PREFWORLD, "--format", "md").stdout.strip()
+
+
 def test_a_board_of_three_seeds_is_screening_and_decides_little() -> None:
     text = invoke(HH, "--format", "md").stdout
     assert "### hh-small, version 1: Held-out accuracy, %, minus dpo + uniform; p corrected for 3 (Holm)" in text

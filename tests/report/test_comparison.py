@@ -154,6 +154,9 @@ def test_an_unknown_baseline_and_an_unknown_metric_get_the_nearest_name(tmp_path
     with pytest.raises(PrefbenchError, match="no row 'dpo \\+ randm'") as error:
         compared(tmp_path, baseline="dpo + randm")
     assert error.value.hint == "did you mean dpo + random?"
+    with pytest.raises(PrefbenchError, match="no row 'dpoo'") as error:
+        compared(tmp_path, baseline="dpoo")
+    assert error.value.hint == "did you mean dpo?"
     with pytest.raises(PrefbenchError, match="no metric 'gold_winrate'") as error:
         compared(tmp_path, metric="gold_winrate")
     assert error.value.hint == "did you mean gold_win_rate?"
