@@ -9,6 +9,7 @@ import typer
 
 from prefbench import __version__
 from prefbench.cli.board import board
+from prefbench.cli.compare import compare
 from prefbench.cli.doctor import doctor
 from prefbench.cli.plan import plan
 from prefbench.cli.plugins import plugins
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, plan, status, plugins, show, doctor):
+for command in (run, plan, status, compare, plugins, show, doctor):
     app.command()(command)
 app.add_typer(board, name="board")
 

@@ -18,7 +18,8 @@ CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction"
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric's name in records, its title on a page, how it is shown, and the range that its true value lies in."""
+    """A metric's name in records, its title on a page, how it is shown, the range that its true value lies in, and whether more is better
+    (otherwise no side is)."""
 
     name: str
     title: str
@@ -26,6 +27,7 @@ class Metric:
     percent: bool = False
     low: float = -math.inf
     high: float = math.inf
+    ascending: bool = False
 
     def clip(self, estimate: Estimate) -> Estimate:
         """The estimate with its interval cut to the metric's range."""
@@ -36,19 +38,20 @@ class Metric:
         if estimate is None:
             return ""
         if math.isnan(estimate.se):
-            return self._number(estimate.value)
-        return f"{self._number(estimate.value)} [{self._number(estimate.low)}, {self._number(estimate.high)}]"
+            return self.number(estimate.value)
+        return f"{self.number(estimate.value)} [{self.number(estimate.low)}, {self.number(estimate.high)}]"
 
-    def _number(self, value: float) -> str:
+    def number(self, value: float) -> str:
+        """A value as a page shows it: a share as a percentage."""
         return fixed(100 * value if self.percent else value, self.decimals)
 
 
 def _share(name: str, title: str) -> Metric:
-    return Metric(name, title, decimals=1, percent=True, low=0.0, high=1.0)
+    return Metric(name, title, decimals=1, percent=True, low=0.0, high=1.0, ascending=True)
 
 
 def _rating(name: str, title: str) -> Metric:
-    return Metric(name, title, low=1.0, high=10.0)
+    return Metric(name, title, low=1.0, high=10.0, ascending=True)
 
 
 GOLD = _share("gold_win_rate", "Gold win rate")

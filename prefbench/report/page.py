@@ -9,9 +9,7 @@ from typing import Any
 
 from prefbench.report.layout import ACCURACY, CATEGORIES, COSTS, METRICS, Metric
 from prefbench.report.rows import BASELINE, Board, Row, written_options
-
-SCREENING = 5
-"""A row with fewer seeds is marked: it shows large differences only."""
+from prefbench.report.verdicts import SCREENING, screening
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def _difference(metric: Metric, row: Row) -> str:
 
 
 def _seeds(row: Row) -> str:
-    return f"{len(row.seeds)}{' (screening)' if 0 < len(row.seeds) < SCREENING else ''}"
+    return f"{len(row.seeds)}{screening(len(row.seeds))}"
 
 
 def _legend(board: Board) -> str:

@@ -1,4 +1,4 @@
-"""The forest plot of a board: every row's win rates, or accuracy where nothing was judged, with their intervals, as a PNG."""
+"""Forest plots as PNG: every row of a board with its win rates, or the accuracy where nothing was judged; and differences between rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefbench.config import UNTRAINED
+from prefbench.report.comparison import Comparison
 from prefbench.report.layout import ACCURACY, CONTROLLED, GOLD, JUDGED, Metric
 from prefbench.report.rows import Board, Row
 from prefbench.report.stats import Estimate
@@ -19,7 +20,7 @@ ROW_INCHES = 0.44
 MARGIN = 2.0
 """Percentage points beyond the outermost interval."""
 
-CAPTION = "{}, %\nbars: 95 % intervals; in brackets: seeds"
+CAPTION = "{}\nbars: 95 % intervals; in brackets: seeds"
 
 INK, FAINT, BAND = "#222222", "#8a8a8a", "#f5f5f3"
 
@@ -42,32 +43,63 @@ MARKS = (
 UNJUDGED = Mark(ACCURACY, "o", "#0b62a4", "held-out accuracy")
 """Drawn where a board has no win rate."""
 
+DECIDED = "#0b62a4"
+"""The colour of differences; what is undecided is hollow."""
+
 
 def forest(board: Board) -> bytes:
     """The plot as PNG bytes: rows in the board's order, best at the top, in percent; an even match is the dashed line.
 
     The axis spans the trained rows: what lies beyond it, as an untrained model's win rate may, is written at the edge.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     marks = [mark for mark in MARKS if board.has(mark.metric.name)] or [UNJUDGED]
     rows = [row for row in board.rows if any(mark.metric.name in row.metrics for mark in marks)]
-    figure = Figure(figsize=(7.6, 1.55 + ROW_INCHES * max(len(rows), 1)), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
     span = _span(rows, marks)
+    figure, axes = _canvas(board.title, [f"{row.label}  ({len(row.seeds)})" for row in rows], span, even=50)
     for position, row in enumerate(rows):
-        if position % 2 == 0:
-            axes.axhspan(position - 0.5, position + 0.5, color=BAND, zorder=0)
         for place, mark in enumerate(marks):
             if mark.metric.name in row.metrics:
                 _draw(axes, position + (place - (len(marks) - 1) / 2) * 0.24, mark, row.metrics[mark.metric.name], span)
-    _frame(axes, board, rows, span)
     axes.set_xlabel(
-        CAPTION.format("held-out accuracy" if marks == [UNJUDGED] else "win rate against the starting model"), fontsize=9, color=INK
+        CAPTION.format("held-out accuracy, %" if marks == [UNJUDGED] else "win rate against the starting model, %"), fontsize=9, color=INK
     )
     _legend(axes, marks)
+    return _png(figure)
+
+
+def differences_forest(comparison: Comparison) -> bytes:
+    """The plot of a comparison as PNG bytes, rows in its order; better and worse are filled, no decision is hollow, zero is the dashed line."""
+    rows = [(row, row.estimate) for row in comparison.rows if row.estimate]
+    scale = 100 if comparison.metric.percent else 1
+    ends = [scale * end for _, e in rows for end in (e.value, e.low, e.high) if not math.isnan(end)]
+    room = 0.06 * max((abs(end) for end in ends), default=1.0) or 1.0
+    span = min([0.0, *ends]) - room, max([0.0, *ends]) + room
+    figure, axes = _canvas(comparison.title, [f"{row.label}  ({e.seeds})" for row, e in rows], span, even=0)
+    for position, (row, e) in enumerate(rows):
+        if not math.isnan(e.low):
+            axes.plot([scale * e.low, scale * e.high], [position] * 2, color=DECIDED, linewidth=1.8, solid_capstyle="butt", zorder=2)
+        face = DECIDED if row.verdict and row.verdict.side else "white"
+        axes.plot(scale * e.value, position, "o", color=DECIDED, markersize=6, markerfacecolor=face, zorder=3)
+    unit = f"{comparison.metric.title}{', points' if comparison.metric.percent else ''}, minus {comparison.against}"
+    axes.set_xlabel(CAPTION.format(unit) + "; filled: better or worse after Holm", fontsize=9, color=INK)
+    return _png(figure)
+
+
+def _canvas(title: str, labels: list[str], span: tuple[float, float], even: float) -> tuple[Any, Any]:
+    """A figure and its axes with a striped line for every label, and a dashed one where the sides are even."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.6, 1.55 + ROW_INCHES * max(len(labels), 1)), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for position in range(0, len(labels), 2):
+        axes.axhspan(position - 0.5, position + 0.5, color=BAND, zorder=0)
+    _frame(axes, title, labels, span, even)
+    return figure, axes
+
+
+def _png(figure: Any) -> bytes:
     data = io.BytesIO()
     figure.savefig(data, format="png", metadata={"Software": None})
     return data.getvalue()
@@ -102,18 +134,18 @@ def _draw(axes: Any, height: float, mark: Mark, estimate: Estimate, span: tuple[
     axes.plot(value, height, mark.shape, color=mark.colour, markersize=5, markeredgecolor="white", markeredgewidth=0.6, zorder=3)
 
 
-def _frame(axes: Any, board: Board, rows: list[Row], span: tuple[float, float]) -> None:
-    axes.axvline(50, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+def _frame(axes: Any, title: str, labels: list[str], span: tuple[float, float], even: float) -> None:
+    axes.axvline(even, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.set_xlim(*span)
-    axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), [f"{row.label}  ({len(row.seeds)})" for row in rows], fontsize=9.5, color=INK)
+    axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
+    axes.set_yticks(range(len(labels)), labels, fontsize=9.5, color=INK)
     axes.tick_params(axis="both", length=0, pad=6)
     axes.tick_params(axis="x", labelsize=9, labelcolor=INK)
     axes.grid(axis="x", color="#e2e2e2", linewidth=0.8, zorder=1)
     axes.set_axisbelow(True)
     for side in axes.spines.values():
         side.set_visible(False)
-    axes.set_title(board.title, fontsize=11, color=INK, loc="left", pad=24, fontweight="bold")
+    axes.set_title(title, fontsize=11, color=INK, loc="left", pad=24, fontweight="bold")
 
 
 def _legend(axes: Any, marks: list[Mark]) -> None:

@@ -20,6 +20,11 @@ BASELINE = ("dpo", "uniform")
 MEBIBYTE = 2**20
 
 
+def label_of(method: str, scheduler: str) -> str:
+    """``dpo + uniform``; the method alone for a trivial row."""
+    return method if scheduler == UNTRAINED else f"{method} + {scheduler}"
+
+
 @dataclass(frozen=True)
 class Row:
     """A method with a scheduler over its seeds.
@@ -43,7 +48,7 @@ class Row:
     @property
     def label(self) -> str:
         """``dpo + uniform``; the method alone for a trivial row."""
-        return self.method if self.scheduler == UNTRAINED else f"{self.method} + {self.scheduler}"
+        return label_of(self.method, self.scheduler)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,11 @@ class MeanSample:
         """Mean and interval."""
         return crossed(self.values)
 
+    @property
+    def nothing(self) -> bool:
+        """Whether every value is zero: as a difference, that nothing changed."""
+        return not np.nan_to_num(self.values).any()
+
     def minus(self, other: MeanSample) -> MeanSample | None:
         """The paired difference on the seeds and questions that both have; None where they share none."""
         seeds, here, there = _shared(self.seeds, other.seeds)
@@ -45,6 +50,11 @@ class FittedSample:
         """Mean and interval."""
         return fitted(self.values, self.replicates, self.questions)
 
+    @property
+    def nothing(self) -> bool:
+        """Whether every value is zero under every draw: as a difference, that nothing changed."""
+        return not self.values.any() and not self.replicates.any()
+
     def minus(self, other: FittedSample) -> FittedSample | None:
         """The paired difference on the seeds that both have; None where they share none."""
         seeds, here, there = _shared(self.seeds, other.seeds)
@@ -57,15 +67,19 @@ class FittedSample:
 Sample = MeanSample | FittedSample
 
 
-def difference(row: Sample | None, baseline: Sample | None) -> Estimate | None:
-    """The interval of a row's metric minus the baseline's, paired; None where one has no such metric or they share nothing."""
+def paired(row: Sample | None, baseline: Sample | None) -> Sample | None:
+    """A row's metric minus the baseline's, seed by seed and question by question; None where one has no such metric or they share nothing."""
     if isinstance(row, MeanSample) and isinstance(baseline, MeanSample):
-        paired: Sample | None = row.minus(baseline)
-    elif isinstance(row, FittedSample) and isinstance(baseline, FittedSample):
-        paired = row.minus(baseline)
-    else:
-        return None
-    return paired.estimate() if paired else None
+        return row.minus(baseline)
+    if isinstance(row, FittedSample) and isinstance(baseline, FittedSample):
+        return row.minus(baseline)
+    return None
+
+
+def difference(row: Sample | None, baseline: Sample | None) -> Estimate | None:
+    """The interval of the paired difference; None as ``paired`` is."""
+    found = paired(row, baseline)
+    return found.estimate() if found else None
 
 
 def samples(rows: Sequence[RowScores]) -> list[dict[str, Sample]]:

@@ -20,7 +20,8 @@ REPLICATES = 400
 @dataclass(frozen=True)
 class Estimate:
     """A mean over seeds and its interval. ``seeds`` == 1 means that the interval speaks of questions only; without any spread to measure
-    (one seed, one question) ``se``, ``low`` and ``high`` are NaN."""
+    (one seed, one question) ``se``, ``low`` and ``high`` are NaN. ``seed_variance`` is the part of ``se``^2 that the spread of the seeds'
+    means gives; the rest is the questions' own."""
 
     value: float
     low: float
@@ -29,6 +30,7 @@ class Estimate:
     df: float
     seeds: int
     questions: int
+    seed_variance: float
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,14 @@ def question_draws(questions: int) -> np.ndarray:
 def _estimate(value: float, seeds: int, questions: int, seed: _Part, question: _Part, residual: _Part) -> Estimate:
     variance = max(seed.variance + question.variance - residual.variance, seed.variance)
     if seeds == 1 and questions == 1:
-        return Estimate(value, math.nan, math.nan, math.nan, 0.0, seeds, questions)
+        return Estimate(value, math.nan, math.nan, math.nan, 0.0, seeds, questions, 0.0)
     spread = seed.spread + question.spread + residual.spread
     # With a negative term Satterthwaite's formula can fall below the smallest of the degrees of freedom that it combines.
     least = min(part.df for part in (seed, question) if part.df > 0)
     df = max(variance**2 / spread, least) if spread > 0 else least
     se = math.sqrt(variance)
     half = float(stdtrit(df, (1 + LEVEL) / 2)) * se
-    return Estimate(value, value - half, value + half, se, df, seeds, questions)
+    return Estimate(value, value - half, value + half, se, df, seeds, questions, seed.variance)
 
 
 def _variance(values: np.ndarray) -> float:

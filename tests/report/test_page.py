@@ -64,12 +64,12 @@ def test_the_plot_is_a_small_png_also_with_a_row_far_from_the_others(tmp_path: P
 @pytest.mark.parametrize(("value", "text"), [(0.64951, "65.0"), (-0.0001, "0.0"), (0.12345, "12.3")])
 def test_shares_are_shown_in_percent(value: float, text: str) -> None:
     metric = Metric("share", "Share", decimals=1, percent=True)
-    assert metric.show(Estimate(value, value, value, 0.0, 1.0, 2, 2)) == f"{text} [{text}, {text}]"
+    assert metric.show(Estimate(value, value, value, 0.0, 1.0, 2, 2, 0.0)) == f"{text} [{text}, {text}]"
 
 
 def test_a_value_without_spread_stands_alone() -> None:
     nan = float("nan")
-    assert Metric("x", "X").show(Estimate(1.0, nan, nan, nan, 0.0, 1, 1)) == "1.00"
+    assert Metric("x", "X").show(Estimate(1.0, nan, nan, nan, 0.0, 1, 1, 0.0)) == "1.00"
 
 
 def test_a_tie_that_rounding_noise_moved_is_rounded_like_the_tie() -> None:

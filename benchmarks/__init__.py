@@ -1,0 +1,1 @@
+"""Measurements behind statements of the documentation; each prints its table as Markdown."""

@@ -1,0 +1,215 @@
+"""Rows compared with a baseline, or the rows of two folders with each other: paired differences and what they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefbench.errors import PrefbenchError
+from prefbench.plan import differences
+from prefbench.registry import did_you_mean
+from prefbench.report.evidence import CellEvidence, Evidence
+from prefbench.report.layout import RANKING, Metric, ordered
+from prefbench.report.metrics import Scores
+from prefbench.report.rows import BASELINE, label_of
+from prefbench.report.samples import FittedSample, Sample, paired, samples
+from prefbench.report.stats import Estimate
+from prefbench.report.verdicts import Verdict, judge
+
+IDENTICAL = "identical"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row minus what it is compared with: both means, the paired difference and its verdict; None and a note where there is no result."""
+
+    label: str
+    against: str
+    value: Estimate | None
+    baseline: Estimate | None
+    estimate: Estimate | None
+    verdict: Verdict | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The differences of one metric, best row first. ``against`` names the baseline; ``unpaired`` names rows that only one folder has."""
+
+    title: str
+    metric: Metric
+    against: str
+    rows: tuple[Difference, ...]
+    unpaired: tuple[str, ...] = ()
+
+    @property
+    def family(self) -> int:
+        """How many differences Holm's correction allows for."""
+        return sum(row.verdict is not None and not row.verdict.reason for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of one folder, with its sample of the metric that is compared."""
+
+    folder: Path
+    label: str
+    cells: tuple[CellEvidence, ...]
+    sample: Sample | None
+
+
+def compare(evidence: Mapping[Path, Evidence], metric: str | None = None, baseline: str | None = None) -> Comparison:
+    """The comparison of folders that follow the same rules, see ``refuse_other_rules``.
+
+    Two folders without a ``baseline``: the second's rows against those of the same name in the first. Otherwise every row of all folders
+    against the baseline row, ``dpo`` unless named. Raises PrefbenchError for an unknown metric or baseline, with the nearest name.
+    """
+    chosen = _metric(evidence, metric)
+    entries = _entries(evidence, chosen.name)
+    title = _title(next(iter(evidence.values())))
+    if len(evidence) == 2 and baseline is None:
+        return _two_runs(title, chosen, entries)
+    entries = _told_apart(entries)
+    against = _baseline(entries, baseline or BASELINE[0], chosen)
+    return Comparison(title, chosen, against.label, _differences([(entry, against) for entry in entries if entry is not against]))
+
+
+def _two_runs(title: str, metric: Metric, entries: Sequence[Entry]) -> Comparison:
+    first, second = dict.fromkeys(entry.folder for entry in entries)
+    before, after = ({entry.label: entry for entry in entries if entry.folder == folder} for folder in (first, second))
+    shared = [label for label in after if label in before]
+    if not shared:
+        raise PrefbenchError(f"{first} and {second} share no row", "name the row to compare all with: --baseline ROW")
+    alone = [entry for entry in entries if entry.label not in shared]
+    pairs = [(after[label], before[label]) for label in shared]
+    return Comparison(title, metric, str(first), _differences(pairs), tuple(f"{entry.folder}: {entry.label}" for entry in alone))
+
+
+def _title(evidence: Evidence) -> str:
+    return f"{evidence.track['track']['name']}, version {evidence.track['track']['version']}"
+
+
+# ---------------------------------------------------------------- what is compared
+
+
+def _metric(evidence: Mapping[Path, Evidence], name: str | None) -> Metric:
+    scores = [cell.scores for found in evidence.values() for cell in found.cells.values() if cell.scores]
+    known = ordered(key for score in scores for key in (*score.means, *score.fits))
+    if name is None:
+        found = next((metric for metric in (*RANKING, *known) if metric in known), None)
+    else:
+        found = next((metric for metric in known if metric.name == name), None)
+    if found is None:
+        names = ", ".join(metric.name for metric in known) or "none: no cell has a result"
+        near = did_you_mean(name or "", [metric.name for metric in known])
+        raise PrefbenchError(f"no metric {name!r}" if name else "no metric to compare", near or f"metrics: {names}")
+    return found
+
+
+def _entries(evidence: Mapping[Path, Evidence], metric: str) -> list[Entry]:
+    """The rows of all folders, their samples on axes that all share."""
+    groups: dict[tuple[Path, str], list[CellEvidence]] = {}
+    for folder, found in evidence.items():
+        for cell in found.cells.values():
+            groups.setdefault((folder, label_of(*cell.row)), []).append(cell)
+    measured = samples([{cell.seed: _only(cell.scores, metric) for cell in cells if cell.scores} for cells in groups.values()])
+    entries = [Entry(*key, tuple(cells), own.get(metric)) for (key, cells), own in zip(groups.items(), measured, strict=True)]
+    _refuse_other_calibrations(entries)
+    return entries
+
+
+def _only(scores: Scores, metric: str) -> Scores:
+    """The scores of one metric: nothing else has to be fitted again under draws of the questions."""
+    means = {name: values for name, values in scores.means.items() if name == metric}
+    fits = {name: fit for name, fit in scores.fits.items() if name == metric}
+    return Scores(means, fits, {}, {})
+
+
+def _refuse_other_calibrations(entries: Sequence[Entry]) -> None:
+    """A fitted metric rests on numbers that were fixed once per folder: two folders that fixed different ones fitted different things."""
+    fixed: dict[str, Path] = {}
+    for entry in entries:
+        if isinstance(entry.sample, FittedSample):
+            for cell in entry.cells:
+                if cell.scores:
+                    fixed.setdefault(cell.record["result"]["calibration_sha256"], entry.folder)
+    if len(fixed) > 1:
+        raise PrefbenchError(
+            f"the metric is fitted with calibrations that differ: {', '.join(f'{key[:12]} in {folder}' for key, folder in fixed.items())}",
+            "compare a metric that is a mean over questions, such as --metric win_rate",
+        )
+
+
+def _told_apart(entries: Sequence[Entry]) -> list[Entry]:
+    """A label that several folders have gets the folder's name."""
+    labels = [entry.label for entry in entries]
+    shared = {label for label in labels if labels.count(label) > 1}
+    return [
+        Entry(entry.folder, f"{entry.folder}: {entry.label}", entry.cells, entry.sample) if entry.label in shared else entry
+        for entry in entries
+    ]
+
+
+def _baseline(entries: Sequence[Entry], name: str, metric: Metric) -> Entry:
+    """The row of that label; a method's name stands for its row with ``uniform``; of several folders' the first."""
+    for wanted in (name, label_of(name, BASELINE[1])):
+        for entry in entries:
+            if wanted in (entry.label, entry.label.removeprefix(f"{entry.folder}: ")):
+                if entry.sample is None:
+                    raise PrefbenchError(f"{entry.label} has no {metric.name} to compare with", "name another row: --baseline ROW")
+                return entry
+    labels = [entry.label for entry in entries]
+    methods = [entry.cells[0].row[0] for entry in entries]
+    raise PrefbenchError(f"no row {name!r} to compare with", did_you_mean(name, [*labels, *methods]) or f"rows: {', '.join(labels)}")
+
+
+# ---------------------------------------------------------------- the differences
+
+
+def _differences(pairs: Sequence[tuple[Entry, Entry]]) -> tuple[Difference, ...]:
+    """A difference for each pair, its verdict corrected for all of them; by the value of the row, those without one last."""
+    found = [paired(entry.sample, against.sample) for entry, against in pairs]
+    estimates = [sample.estimate() if sample else None for sample in found]
+    verdicts = iter(judge([estimate for estimate in estimates if estimate]))
+    rows = [
+        Difference(
+            label=entry.label,
+            against=against.label,
+            value=entry.sample.estimate() if entry.sample else None,
+            baseline=against.sample.estimate() if against.sample else None,
+            estimate=estimate,
+            verdict=next(verdicts) if estimate else None,
+            notes=tuple(_notes(entry, against, sample)),
+        )
+        for (entry, against), sample, estimate in zip(pairs, found, estimates, strict=True)
+    ]
+    return tuple(sorted(rows, key=lambda row: (row.value is None, -row.value.value if row.value else 0.0, row.label)))
+
+
+def _notes(entry: Entry, against: Entry, sample: Sample | None) -> list[str]:
+    """What a reader of the difference must not miss."""
+    notes = [f"no result in {side.folder}" for side in (entry, against) if side.sample is None]
+    if entry.sample and against.sample:
+        most = max(len(entry.sample.seeds), len(against.sample.seeds))
+        paired_seeds = len(sample.seeds) if sample else 0
+        notes += [f"{paired_seeds} of {most} seeds are in both"] if paired_seeds < most else []
+        notes += [IDENTICAL] if sample and sample.nothing else []
+    return notes + (_changed_settings(entry, against) if entry.folder != against.folder and _same_row(entry, against) else [])
+
+
+def _same_row(entry: Entry, against: Entry) -> bool:
+    return entry.cells[0].row == against.cells[0].row
+
+
+def _changed_settings(entry: Entry, against: Entry) -> list[str]:
+    """How a row of the same name was set differently in the other folder."""
+    after, before = ({block: _settings(side.cells[0].record[block]) for block in ("method", "scheduler")} for side in (entry, against))
+    return list(differences(before, after))
+
+
+def _settings(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's block with its origin cut to what a reader can tell apart."""
+    origin = block.get("origin") or {}
+    return {**block, "origin": f"{origin.get('distribution')} {origin.get('version')} {str(origin.get('source_sha256'))[:8]}"}
