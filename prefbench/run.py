@@ -77,8 +77,10 @@ def plan_run(options: RunOptions) -> Planned:
 
 
 def refuse_other_track(folder: Folder, track: Track) -> None:
-    """Raises PrefbenchError when a run folder holds results of another track or version: they would not be comparable."""
+    """Raises PrefbenchError when a run folder holds results of another track or version, or no run: their files would be written over."""
     if not folder.track.exists():
+        if folder.root.exists() and any(folder.root.iterdir()):
+            raise PrefbenchError(f"{folder.root} holds files, and is no run folder: it has no track.toml", "give another folder with --out")
         return
     name, version = name_and_version(folder.track)
     if (name, version) != (track.name, track.version):
@@ -91,13 +93,18 @@ def refuse_other_track(folder: Folder, track: Track) -> None:
 def run(options: RunOptions, on_event: OnEvent, on_plan: Callable[[Planned], None] = lambda _: None) -> RunResult:
     """Run what is missing and write the board. Cells that fail are rows with their error, never the end of the run."""
     planned = plan_run(options)
-    write_text(planned.folder.track, planned.track.path.read_text(encoding="utf-8"))
     on_plan(planned)
     failures = _Failures(on_event)
     if planned.pending:
         _run_pending(planned, options, failures)
+    else:
+        _keep_track(planned)
     board = render(planned.folder.root, planned.planner.harnesses())
     return RunResult(board, failures.messages)
+
+
+def _keep_track(planned: Planned) -> None:
+    write_text(planned.folder.track, planned.track.path.read_text(encoding="utf-8"))
 
 
 def _run_pending(planned: Planned, options: RunOptions, on_event: OnEvent) -> None:
@@ -107,6 +114,7 @@ def _run_pending(planned: Planned, options: RunOptions, on_event: OnEvent) -> No
         cores = usable_cores()
         # Preparing may train a model. Two threads, where there are two: a fixed number, so that its bits do not follow the machine's load.
         engine.run([Task("prepare", Order("prepare", site, min(2, cores)))], _must_succeed(on_event))
+        _keep_track(planned)  # not before: data that cannot be used leave the rules of a finished run as they are
         jobs, threads = choose(planned, site, options, engine, on_event)
         if isinstance(engine, ProcessEngine):
             engine.jobs = jobs
@@ -178,8 +186,8 @@ def _must_succeed(on_event: OnEvent) -> OnEvent:
         on_event(event)
         if event.kind == "failed":
             frames = "; ".join(event.data["frames"][-2:])
-            hint = frames and f"raised at {frames}"
-            raise PrefbenchError(f"{event.task}: {event.data['message']}", hint, exit_code=1)
+            hint = event.data.get("hint") or (frames and f"raised at {frames}")
+            raise PrefbenchError(f"{event.task}: {event.data['message']}", hint, event.data.get("exit_code", 1))
 
     return listen
 
@@ -196,5 +204,6 @@ class _Failures:
         if event.kind == "done" and isinstance(event.data, dict) and event.data.get("status") in ("failed", "oom"):
             error = event.data["error"]
         if error is not None:
-            self.messages[event.task] = f"{error['type']}: {error['message']}"
+            hint = f"; {error['hint']}" if error.get("hint") else ""
+            self.messages[event.task] = f"{error['type']}: {error['message']}{hint}"
         self.on_event(event)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from prefbench.errors import PrefbenchError
+
 FRAMES = 4
 """Frames of a traceback that are kept: the last ones, where the error is."""
 
@@ -47,9 +49,11 @@ class Engine(Protocol):
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:
-    """An exception as data: type, message, and the last frames with file name and line."""
+    """An exception as data: type, message, and the last frames with file name and line; of a PrefbenchError its hint and exit code too."""
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    advice = {"hint": error.hint, "exit_code": error.exit_code} if isinstance(error, PrefbenchError) else {}
     return {
+        **advice,
         "type": type(error).__name__,
         "message": str(error),
         "frames": [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} in {frame.name}" for frame in frames],
