@@ -372,6 +372,9 @@ class Calibration:
 class Harness(Component, ABC):
     """Questions in, judged items out; every metric comes from stored items only."""
 
+    asks_judge: ClassVar[bool] = False
+    """True when it asks the judge: a track that names it without a judge is then refused before anything starts."""
+
     @abstractmethod
     def collect(self, policy: Policy, source: Source) -> list[dict[str, Any]]:
         """What the judging needs from the model, a JSON-able row per question with its ``id``. The only step that needs the model."""

@@ -213,7 +213,8 @@ class _Reader:
         for position, table in enumerate(tables):
             where, options = f"harness[{position}]", dict(table)
             name = self._typed(f"{where}.name", options.pop("name", None), str, "")
-            self._check_plugin("harness", where, name, options)
+            if self._check_plugin("harness", where, name, options) and self.registry.get("harness", name).asks_judge and "judge" not in self.data:
+                self._problem(where, f"{name} asks a judge, and there is no table [judge]", "add [judge] with the name of a judge")
             found.append(Named(name, options))
         if not tables and isinstance(self.data.get("harness", []), list):
             self._problem("harness", "a track needs at least one [[harness]] table")
