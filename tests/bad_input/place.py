@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from prefbench import cell
 from prefbench.cli.main import main
 from tests.models import WORDS, tiny_llama, word_tokenizer
 
@@ -149,6 +150,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def prefbench(command: str, patch: pytest.MonkeyPatch) -> int:
     """Run the command in this process, as its own process would; the exit code."""
     patch.setattr(sys, "argv", ["prefbench", *shlex.split(command)])
+    patch.setattr(cell, "_workshops", {})  # another process would know no other folder's models
     try:
         main()
     except SystemExit as end:
