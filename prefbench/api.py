@@ -153,6 +153,9 @@ class Objective(Component, ABC):
 
 # ---------------------------------------------------------------- schedulers
 
+STATISTICS = ("loss", "margin", "chosen_log_prob")
+"""What a scheduler may want of a pool; see ``Pool``."""
+
 
 @dataclass(frozen=True)
 class Pool:

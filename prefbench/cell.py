@@ -15,6 +15,7 @@ from transformers.utils import logging
 from prefbench.api import Objective, Scheduler
 from prefbench.config import UNTRAINED, Row
 from prefbench.engine.tasks import describe_error
+from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
 from prefbench.identity import digest
 from prefbench.plan import Cell
 from prefbench.report.metrics import score
@@ -174,7 +175,7 @@ class CellRun:
     def _answer(self, clocks: Clocks) -> dict[str, str]:
         policy = self.shop.policy(self.shop.load_scorer(self._policy_folder()), self.cell.seed)
         harnesses = self.shop.harnesses
-        rows = {name: harness.collect(policy, self.shop.source) for name, harness in harnesses.items()}
+        rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
         with clocks.time("io"):
             return {name: write_lines(self.folder / f"answers.{name}.jsonl.gz", found) for name, found in rows.items()}
 
@@ -183,14 +184,14 @@ class CellRun:
         for name, harness in self.shop.harnesses.items():
             rows = read_lines(self.folder / f"answers.{name}.jsonl.gz")
             items = harness.judge(rows, self.shop.judge, self.shop.source, self.shop.calibration(name))
-            judged[name] = write_lines(self.folder / f"judged.{name}.jsonl.gz", items)
+            judged[name] = write_lines(self.folder / f"judged.{name}.jsonl.gz", checked_items(name, items))
         return judged
 
     def _score(self, clocks: Clocks) -> dict[str, Any]:
         items = [item for name in self.shop.harnesses for item in read_lines(self.folder / f"judged.{name}.jsonl.gz")]
         calibrations = {name: self.shop.calibration(name) for name in self.shop.harnesses}
         return {
-            **score(self.shop.harnesses, items, calibrations),
+            **checked_metrics(score(self.shop.harnesses, items, calibrations)),
             "items_sha256": self.shop.folder.write_items(self.cell.id, items),
             "calibration_sha256": digest({name: c.numbers for name, c in calibrations.items() if c.numbers}),
         }

@@ -94,7 +94,9 @@ def _close(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> tuple[int, ...
 
 
 def _refuse_other_than_pairs(pairs: Sequence[Pair]) -> None:
-    if not len(pairs):
+    if not isinstance(pairs, Sequence):
+        raise PrefbenchError(f"the source gave {type(pairs).__name__} where a list of pairs is due", "see Source.pairs", exit_code=1)
+    if not pairs:
         raise PrefbenchError("the source has no training pairs", "pairs(seed) returns at least one", exit_code=1)
     for number, pair in enumerate(pairs):
         if not isinstance(pair, Pair) or not all(isinstance(text, str) and text for text in (pair.chosen, pair.rejected)):

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from prefbench.api import Calibration, Harness, Items, Judge, JudgeReply, JudgeRequest, Message, Policy, Question, Sampling, Source, hyper
+from prefbench.api import Calibration, Harness, Items, Judge, JudgeRequest, Message, Policy, Question, Sampling, Source, hyper
 from prefbench.errors import PrefbenchError
+from prefbench.evaluate.checked import checked_replies
 from prefbench.evaluate.questions import questions_of
 from prefbench.evaluate.stand_ins import replaced, stand_ins
 
@@ -161,8 +162,7 @@ def _graded(matches: Sequence[MatchSingle], questions: Mapping[str, Question], j
 
     _play(matches, overhear)
     requests = [JudgeRequest(messages, *_facts(match, questions)) for match, messages in zip(matches, sent, strict=True)]
-    replies: list[JudgeReply] = judge.judge(requests)
-    texts = iter([reply.text for reply in replies])
+    texts = iter([reply.text for reply in checked_replies(judge, requests)])
     return _play(matches, lambda *_, **__: next(texts))
 
 
