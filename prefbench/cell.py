@@ -17,7 +17,7 @@ from prefbench.config import UNTRAINED, Row
 from prefbench.engine.tasks import describe_error
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
 from prefbench.identity import digest
-from prefbench.plan import Cell
+from prefbench.plan import Cell, mark_key
 from prefbench.report.metrics import score
 from prefbench.store import provenance
 from prefbench.store.files import read_json, read_lines, write_json, write_lines
@@ -145,7 +145,7 @@ class CellRun:
     def _stage(self, name: str, make: Callable[[Clocks], Any]) -> Any:
         """The result of a stage: from its mark when it was finished under the same key, else made now and marked."""
         path, clocks = self.folder / f"{name}.json", Clocks()
-        mark = read_json(path) if path.exists() else {}
+        mark = read_json(path) if mark_key(self.shop.folder, self.cell.id, name) == self.cell.keys[name] else {}
         if mark.get("key") != self.cell.keys[name]:
             self.report({"stage": name})
             with clocks.time(name):

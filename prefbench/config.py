@@ -16,7 +16,6 @@ from prefbench.api import Component, hyper
 from prefbench.errors import PrefbenchError
 from prefbench.registry import NAME, Kind, Registry, build, did_you_mean, option_problems
 
-
 T = TypeVar("T")
 
 
@@ -132,7 +131,7 @@ def find_track(name: str) -> Path:
 def name_and_version(path: Path) -> tuple[str, int]:
     """Of a track file that was valid when it was written; its plugins need not be there any more."""
     head = _toml(path).get("track", {})
-    return head.get("name", path.stem), head.get("version", 1)
+    return head.get("name", "without a name"), head.get("version", 1)
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -213,7 +212,11 @@ class _Reader:
         for position, table in enumerate(tables):
             where, options = f"harness[{position}]", dict(table)
             name = self._typed(f"{where}.name", options.pop("name", None), str, "")
-            if self._check_plugin("harness", where, name, options) and self.registry.get("harness", name).asks_judge and "judge" not in self.data:
+            if (
+                self._check_plugin("harness", where, name, options)
+                and self.registry.get("harness", name).asks_judge
+                and "judge" not in self.data
+            ):
                 self._problem(where, f"{name} asks a judge, and there is no table [judge]", "add [judge] with the name of a judge")
             found.append(Named(name, options))
         if not tables and isinstance(self.data.get("harness", []), list):
@@ -321,7 +324,9 @@ class _Reader:
 
     def _check_label(self, where: str, label: str) -> None:
         if not NAME.fullmatch(label):
-            self._problem(where, f"{label!r} cannot be part of a file name", "letters and digits, joined by single dots, dashes or underscores")
+            self._problem(
+                where, f"{label!r} cannot be part of a file name", "letters and digits, joined by single dots, dashes or underscores"
+            )
 
     def _rate(self, where: str, value: Any) -> float | None:
         if value is not None and not (_is_number(value) and value >= 0):
@@ -362,7 +367,9 @@ class _Reader:
     def _list(self, where: str, value: Any, kind: type) -> list[Any]:
         if isinstance(value, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in value):
             return value
-        items, hint = (f"tables, not {type(value).__name__}", f"write [[{where}]]") if kind is dict else (f"{kind.__name__}, not {value!r}", "")
+        items, hint = (
+            (f"tables, not {type(value).__name__}", f"write [[{where}]]") if kind is dict else (f"{kind.__name__}, not {value!r}", "")
+        )
         self._problem(where, f"must be a list of {items}", hint)
         return []
 

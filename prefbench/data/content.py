@@ -62,7 +62,8 @@ def check_chat_template(folder: Path, what: str) -> None:
     if any((folder / name).is_file() for name in TEMPLATES) or (settings.is_file() and _json_object(settings).get("chat_template")):
         return
     raise PrefbenchError(
-        f"{folder}: no chat template, and the {what} are conversations", "give the model folder a chat_template.jinja, or prompts as plain text"
+        f"{folder}: no chat template, and the {what} are conversations",
+        "give the model folder a chat_template.jinja, or prompts as plain text",
     )
 
 

@@ -41,12 +41,11 @@ def mt_bench_questions(path: Path, references: Path | None) -> list[Question]:
 def _reference_answers(path: Path) -> dict[str, Sequence[str]]:
     rows = _rows(path)
     _require(path, rows, {"question_id": int | str, "choices": list})
-    answers = {}
-    for number, row in enumerate(rows, start=1):
-        choice = row["choices"][0]
-        answers[str(row["question_id"])] = turns = choice.get("turns") if isinstance(choice, dict) else None
+    first = [row["choices"][0] for row in rows]
+    answers = [choice.get("turns") if isinstance(choice, dict) else None for choice in first]
+    for number, turns in enumerate(answers, start=1):
         _require_texts(path, number, "choices[0].turns", turns)
-    return answers
+    return {str(row["question_id"]): turns for row, turns in zip(rows, answers, strict=True)}
 
 
 def _rows(path: Path) -> list[Mapping[str, Any]]:

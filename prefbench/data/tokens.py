@@ -50,7 +50,8 @@ def _template(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]
     except TemplateError as error:  # a template may refuse roles too, such as a system message
         roles = ", ".join(message["role"] for message in messages)
         raise PrefbenchError(
-            f"the chat template of {tokenizer.name_or_path!r} refuses a conversation ({roles}): {error}", "mend the template, or the prompts"
+            f"the chat template of {tokenizer.name_or_path!r} refuses a conversation ({roles}): {error}",
+            "mend the template, or the prompts",
         ) from None
 
 

@@ -13,6 +13,7 @@ def questions_of(source: Source, harness: str) -> Sequence[Question]:
     questions = source.questions(harness)
     if not questions:
         raise PrefbenchError(
-            f"{harness}: the source has no questions", f"give the source some, such as local's {harness}_questions, or leave the harness out"
+            f"{harness}: the source has no questions",
+            f"give the source some, such as local's {harness}_questions, or leave the harness out",
         )
     return questions

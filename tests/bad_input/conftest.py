@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.bad_input.place import RUN, good_folder, prefbench
+from tests.bad_input.place import RUN, Bad, Told, given, good_folder, prefbench
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,9 @@ def place(tmp_path: Path, good: Path, cache: Path, monkeypatch: pytest.MonkeyPat
     """A copy of the good folder, to be spoilt."""
     monkeypatch.setenv("PREFBENCH_CACHE", str(cache))
     return Path(shutil.copytree(good, tmp_path / "place"))
+
+
+@pytest.fixture
+def tell(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[Bad], Told]:
+    """Gives a bad input to prefbench, in a copy of the good folder."""
+    return lambda bad: given(bad, place, monkeypatch, capsys)
