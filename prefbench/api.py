@@ -384,7 +384,7 @@ class Harness(Component, ABC):
 
     @abstractmethod
     def judge(self, rows: Items, judge: Judge, source: Source, calibration: Calibration) -> list[dict[str, Any]]:
-        """The rows judged: items of ids, numbers and short labels, rounded as they are to be stored."""
+        """The rows judged: items of ids, numbers and short labels, rounded as they are to be stored; the harness's name is added to each."""
 
     @abstractmethod
     def values(self, items: Items) -> Mapping[str, Mapping[str, float]]:

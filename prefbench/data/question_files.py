@@ -29,7 +29,7 @@ def mt_bench_questions(path: Path, references: Path | None) -> list[Question]:
     _require(path, rows, {"question_id": int | str, "category": str, "turns": list})
     for number, row in enumerate(rows, start=1):
         for name in ("turns", "reference"):
-            _require_texts(path, number, name, row.get(name) or [])
+            _texts(path, number, name, row.get(name) or [])
     answers = _reference_answers(references) if references else {str(row["question_id"]): row.get("reference") or () for row in rows}
     questions = []
     for row in rows:
@@ -42,10 +42,9 @@ def _reference_answers(path: Path) -> dict[str, Sequence[str]]:
     rows = _rows(path)
     _require(path, rows, {"question_id": int | str, "choices": list})
     first = [row["choices"][0] for row in rows]
-    answers = [choice.get("turns") if isinstance(choice, dict) else None for choice in first]
-    for number, turns in enumerate(answers, start=1):
-        _require_texts(path, number, "choices[0].turns", turns)
-    return {str(row["question_id"]): turns for row, turns in zip(rows, answers, strict=True)}
+    turns = [choice.get("turns") if isinstance(choice, dict) else None for choice in first]
+    answers = [_texts(path, number, "choices[0].turns", value) for number, value in enumerate(turns, start=1)]
+    return {str(row["question_id"]): answer for row, answer in zip(rows, answers, strict=True)}
 
 
 def _rows(path: Path) -> list[Mapping[str, Any]]:
@@ -70,9 +69,10 @@ def _require(path: Path, rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, 
             raise PrefbenchError(f"{path}: question {number} has no usable {' and no usable '.join(wrong)}", hint)
 
 
-def _require_texts(path: Path, number: int, name: str, value: Any) -> None:
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise PrefbenchError(f"{path}: question {number}: {name} is no list of texts", "a text per turn, as in the harness's own file")
+def _texts(path: Path, number: int, name: str, value: Any) -> list[str]:
+    if isinstance(value, list) and all(isinstance(text, str) for text in value):
+        return value
+    raise PrefbenchError(f"{path}: question {number}: {name} is no list of texts", "a text per turn, as in the harness's own file")
 
 
 def _distinct(path: Path, questions: list[Question]) -> list[Question]:

@@ -48,7 +48,7 @@ rows = ["sft"]
 
 RUN = "run track.toml --out run --in-process"
 
-Spoil = Callable[[Path], None]
+Spoil = Callable[[Path], object]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +100,7 @@ def edit(*changes: str) -> Spoil:
 
 def add(text: str) -> Spoil:
     """More tables at the end of the track file."""
-    return lambda folder: (folder / "track.toml").write_text(TRACK + text) and None
+    return lambda folder: (folder / "track.toml").write_text(TRACK + text)
 
 
 def put(name: str, content: str | bytes) -> Spoil:
@@ -125,17 +125,17 @@ def cut(name: str, share: float = 0.5) -> Spoil:
 
 def drop(*names: str) -> Spoil:
     """Remove files."""
-    return lambda folder: [(folder / name).unlink() for name in names] and None
+    return lambda folder: [(folder / name).unlink() for name in names]
 
 
 def both(*spoils: Spoil) -> Spoil:
     """One after the other."""
-    return lambda folder: [spoil(folder) for spoil in spoils] and None
+    return lambda folder: [spoil(folder) for spoil in spoils]
 
 
 def packed(name: str) -> Spoil:
     """The same file, gzipped, beside the plain one."""
-    return lambda folder: (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes())) and None
+    return lambda folder: (folder / f"{name}.gz").write_bytes(gzip.compress((folder / name).read_bytes()))
 
 
 # ---------------------------------------------------------------- what comes of it

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +61,19 @@ def test_a_command_that_cannot_be_meant_says_so_and_changes_nothing(bad: Bad, te
 def test_the_files_of_a_folder_that_is_no_run_folder_stay(place: Path, tell: Callable[[Bad], Told]) -> None:
     tell(next(bad for bad in CASES if bad.name == "out-is-no-run-folder"))
     assert contents(place / "mine") == {"README.md": b"my own notes"}
+
+
+def test_workers_hand_error_and_hint_back(place: Path) -> None:
+    """As its own process, with a worker that reads the pairs: what was found there is told as if it were found here."""
+    (place / "pairs.jsonl").write_text('{"prompt": "w1", "chosen": "w2"}\n')
+    command = [sys.executable, "-c", "from prefbench.cli.main import main; main()", "run", "track.toml", "--out", "run", "--jobs", "1"]
+    before = contents(place / "run")
+    run = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=120)
+    assert run.returncode == 2
+    assert "pairs.jsonl: 1 bad row: row 1 (no rejected)" in run.stderr
+    assert run.stderr.splitlines()[-1].startswith("hint: a row is one JSON object on one line")
+    assert "Traceback" not in run.stderr
+    assert contents(place / "run") == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write into any folder")

@@ -91,7 +91,7 @@ PAIRS = [
         "gzip-without-the-name",
         "pairs.jsonl: cannot be read",
         "ends with .gz",
-        both(packed("pairs.jsonl"), lambda folder: (folder / "pairs.jsonl.gz").replace(folder / "pairs.jsonl") and None),
+        both(packed("pairs.jsonl"), lambda folder: (folder / "pairs.jsonl.gz").replace(folder / "pairs.jsonl")),
     ),
     Bad(
         "all-rows-dropped",

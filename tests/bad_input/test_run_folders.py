@@ -14,7 +14,7 @@ AGAIN = "run the same command again"
 
 def record(**changes: object) -> Spoil:
     """A record with other values."""
-    return lambda folder: (folder / RECORD).write_text(json.dumps({**json.loads((folder / RECORD).read_text()), **changes})) and None
+    return lambda folder: (folder / RECORD).write_text(json.dumps({**json.loads((folder / RECORD).read_text()), **changes}))
 
 
 CASES = [
