@@ -212,12 +212,8 @@ class _Reader:
         for position, table in enumerate(tables):
             where, options = f"harness[{position}]", dict(table)
             name = self._typed(f"{where}.name", options.pop("name", None), str, "")
-            if (
-                self._check_plugin("harness", where, name, options)
-                and self.registry.get("harness", name).asks_judge
-                and "judge" not in self.data
-            ):
-                self._problem(where, f"{name} asks a judge, and there is no table [judge]", "add [judge] with the name of a judge")
+            if self._check_plugin("harness", where, name, options):
+                self._check_judge(where, name)
             found.append(Named(name, options))
         if not tables and isinstance(self.data.get("harness", []), list):
             self._problem("harness", "a track needs at least one [[harness]] table")
@@ -322,11 +318,14 @@ class _Reader:
 
     # ---- single values
 
+    def _check_judge(self, where: str, harness: str) -> None:
+        if self.registry.get("harness", harness).asks_judge and "judge" not in self.data:
+            self._problem(where, f"{harness} asks a judge, and there is no table [judge]", "add [judge] with the name of a judge")
+
     def _check_label(self, where: str, label: str) -> None:
         if not NAME.fullmatch(label):
-            self._problem(
-                where, f"{label!r} cannot be part of a file name", "letters and digits, joined by single dots, dashes or underscores"
-            )
+            rule = "letters and digits, joined by single dots, dashes or underscores"
+            self._problem(where, f"{label!r} cannot be part of a file name", rule)
 
     def _rate(self, where: str, value: Any) -> float | None:
         if value is not None and not (_is_number(value) and value >= 0):
@@ -367,10 +366,10 @@ class _Reader:
     def _list(self, where: str, value: Any, kind: type) -> list[Any]:
         if isinstance(value, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in value):
             return value
-        items, hint = (
-            (f"tables, not {type(value).__name__}", f"write [[{where}]]") if kind is dict else (f"{kind.__name__}, not {value!r}", "")
-        )
-        self._problem(where, f"must be a list of {items}", hint)
+        if kind is dict:
+            self._problem(where, f"must be a list of tables, not {type(value).__name__}", f"write [[{where}]]")
+        else:
+            self._problem(where, f"must be a list of {kind.__name__}, not {value!r}")
         return []
 
     def _unknown(self, where: str, table: Mapping[str, Any], known: set[str]) -> None:
