@@ -153,6 +153,9 @@ class Objective(Component, ABC):
 
 # ---------------------------------------------------------------- schedulers
 
+STATISTICS = ("loss", "margin", "chosen_log_prob")
+"""What a scheduler may want of a pool; see ``Pool``."""
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -372,13 +375,16 @@ class Calibration:
 class Harness(Component, ABC):
     """Questions in, judged items out; every metric comes from stored items only."""
 
+    asks_judge: ClassVar[bool] = False
+    """True when it asks the judge: a track that names it without a judge is then refused before anything starts."""
+
     @abstractmethod
     def collect(self, policy: Policy, source: Source) -> list[dict[str, Any]]:
         """What the judging needs from the model, a JSON-able row per question with its ``id``. The only step that needs the model."""
 
     @abstractmethod
     def judge(self, rows: Items, judge: Judge, source: Source, calibration: Calibration) -> list[dict[str, Any]]:
-        """The rows judged: items of ids, numbers and short labels, rounded as they are to be stored."""
+        """The rows judged: items of ids, numbers and short labels, rounded as they are to be stored; the harness's name is added to each."""
 
     @abstractmethod
     def values(self, items: Items) -> Mapping[str, Mapping[str, float]]:

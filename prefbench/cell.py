@@ -6,7 +6,7 @@ import dataclasses
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging import WARNING, Handler, LogRecord
 from pathlib import Path
@@ -21,6 +21,7 @@ from prefbench.config import UNTRAINED, Row
 from prefbench.engine.memory import is_out_of_memory
 from prefbench.engine.tasks import Report, WorkerSpentError, describe_error
 from prefbench.errors import StorageError
+from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
 from prefbench.identity import digest
 from prefbench.plan import Cell
 from prefbench.record import Outcome
@@ -91,12 +92,11 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
 @contextmanager
 def telling_warnings(report: Report) -> Iterator[None]:
     """What prefbench warns of in a worker, such as a damaged file, is told to whoever runs it."""
-    handler = _Teller(report)
-    logger.addHandler(handler)
+    before, logger.handlers = logger.handlers, [_Teller(report)]
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        logger.handlers = before
 
 
 class _Teller(Handler):
@@ -156,10 +156,17 @@ class CellRun:
         except StorageError:
             raise  # the run's affair: no other cell could write either
         except Exception as error:
-            traceback.print_exc()
+            self._log(traceback.format_exception(error))
             if is_out_of_memory(error):
                 raise WorkerSpentError(self._outcome("oom", error=describe_error(error))) from None
             return self._outcome("failed", error=describe_error(error))
+
+    def _log(self, lines: list[str]) -> None:
+        log = self.shop.folder.log_path(self.cell.id)
+        with suppress(OSError):  # a disk that is full has more to say than this
+            log.parent.mkdir(exist_ok=True)
+            with log.open("a", encoding="utf-8") as file:
+                file.writelines(lines)
 
     def _outcome(self, status: str, result: dict[str, Any] | None = None, error: dict[str, Any] | None = None) -> Outcome:
         return Outcome(status, result or {}, error, self.seconds, peak_memory_bytes())
@@ -213,7 +220,7 @@ class CellRun:
     def _answer(self, clocks: Clocks) -> dict[str, str]:
         policy = self.shop.policy(self.shop.load_scorer(self._policy_folder()), self.cell.seed, self.report)
         harnesses = self.shop.harnesses
-        rows = {name: harness.collect(policy, self.shop.source) for name, harness in harnesses.items()}
+        rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
         with clocks.time("io"):
             return {name: write_lines(self._lines("answers", name), found) for name, found in rows.items()}
 
@@ -222,14 +229,14 @@ class CellRun:
         for name, harness in self.shop.harnesses.items():
             rows = read_lines(self._lines("answers", name))
             items = harness.judge(rows, self.shop.judge, self.shop.source, self.shop.calibration(name))
-            judged[name] = write_lines(self._lines("judged", name), items)
+            judged[name] = write_lines(self._lines("judged", name), checked_items(name, items))
         return judged
 
     def _score(self, clocks: Clocks) -> dict[str, Any]:
         items = [item for name in self.shop.harnesses for item in read_lines(self._lines("judged", name))]
         calibrations = {name: self.shop.calibration(name) for name in self.shop.harnesses}
         return {
-            **score(self.shop.harnesses, items, calibrations),
+            **checked_metrics(score(self.shop.harnesses, items, calibrations)),
             "items_sha256": self.shop.folder.write_items(self.cell.id, items),
             "calibration_sha256": digest({name: c.numbers for name, c in calibrations.items() if c.numbers}),
         }

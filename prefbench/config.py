@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from prefbench.api import Component, hyper
 from prefbench.errors import PrefbenchError
-from prefbench.registry import Kind, Registry, build, did_you_mean, option_problems
+from prefbench.registry import NAME, Kind, Registry, build, did_you_mean, option_problems
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -127,14 +131,15 @@ def find_track(name: str) -> Path:
 def name_and_version(path: Path) -> tuple[str, int]:
     """Of a track file that was valid when it was written; its plugins need not be there any more."""
     head = _toml(path).get("track", {})
-    return head.get("name", path.stem), head.get("version", 1)
+    return head.get("name", "without a name"), head.get("version", 1)
 
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PrefbenchError(f"{path}: not a TOML file: {error}", "see docs/tracks.md for a complete example") from None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        hint = "see docs/tracks.md for a complete example; the file is UTF-8 without a byte order mark"
+        raise PrefbenchError(f"{path}: not a TOML file: {error}", hint) from None
 
 
 def read_track(path: Path, registry: Registry, selection: Selection = Selection()) -> Track:
@@ -162,7 +167,7 @@ class _Reader:
             version=self._typed("track.version", head.get("version"), int, 1),
             description=self._typed("track.description", head.get("description", ""), str, ""),
             seed_varies=tuple(self._list("track.seed_varies", head.get("seed_varies", []), str)),
-            seeds=selection.seeds or tuple(self._list("track.seeds", head.get("seeds", [0, 1, 2]), int)),
+            seeds=selection.seeds or self._seeds(head.get("seeds", [0, 1, 2])),
             tuning=self._typed("track.tuning", head.get("tuning", "pre-tuned"), str, ""),
             source=self._plugin("source", "source"),
             judge=self._plugin("judge", "judge") if "judge" in self.data else None,
@@ -173,12 +178,20 @@ class _Reader:
             rows=rows,
             skipped=self.skipped,
         )
-        if not track.seeds:
-            self._problem("track.seeds", "needs at least one seed")
         self._raise()
         return track
 
     # ---- the parts of the file
+
+    def _seeds(self, value: Any) -> tuple[int, ...]:
+        seeds = self._list("track.seeds", value, int)
+        if value == []:
+            self._problem("track.seeds", "needs at least one seed")
+        if seeds and min(seeds) < 0:
+            self._problem("track.seeds", f"must not be negative, and {min(seeds)} is")
+        for seed in _repeated(seeds):
+            self._problem("track.seeds", f"names seed {seed} twice")
+        return tuple(seeds)
 
     def _train(self) -> TrainRules:
         table = self._table("train", required=False)
@@ -199,37 +212,46 @@ class _Reader:
         for position, table in enumerate(tables):
             where, options = f"harness[{position}]", dict(table)
             name = self._typed(f"{where}.name", options.pop("name", None), str, "")
-            self._check_plugin("harness", where, name, options)
+            if self._check_plugin("harness", where, name, options):
+                self._check_judge(where, name)
             found.append(Named(name, options))
-        if not found:
+        if not tables and isinstance(self.data.get("harness", []), list):
             self._problem("harness", "a track needs at least one [[harness]] table")
+        for name in _repeated(named.name for named in found):
+            self._problem("harness", f"{name} is there twice")
         return tuple(found)
+
+    def _labelled(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The tables under [name], each with its label, which becomes part of file names."""
+        for label, table in self._table(name, required=False).items():
+            self._check_label(name, label)
+            if isinstance(table, dict):
+                yield label, dict(table)
+            else:
+                self._problem(f"{name}.{label}", f"must be a table, not {table!r}")
 
     def _methods(self) -> dict[str, Method]:
         methods = {}
-        for label, table in self._table("methods", required=False).items():
-            options = dict(table)
-            if self._absent(label, options.pop("distribution", None)):
+        for label, options in self._labelled("methods"):
+            if self._absent(label, options.pop("distribution", "")):
                 continue
             name = self._typed(f"methods.{label}.objective", options.pop("objective", label), str, "")
-            rate = options.pop("learning_rate", None)
-            if rate is not None and not (isinstance(rate, int | float) and rate >= 0):
-                self._problem(f"methods.{label}.learning_rate", f"must be a number of at least 0, not {rate!r}")
+            rate = self._rate(f"methods.{label}.learning_rate", options.pop("learning_rate", None))
             self._check_plugin("objective", f"methods.{label}", name, options)
             methods[label] = Method(label, Named(name, options), rate)
         return methods
 
-    def _absent(self, label: str, distribution: str | None) -> bool:
+    def _absent(self, label: str, distribution: Any) -> bool:
         """A method may name the distribution that brings it; where that is not installed, its rows are skipped instead of being mistakes."""
-        if distribution is None or any(row.distribution == distribution for row in self.registry.rows):
+        distribution = self._typed(f"methods.{label}.distribution", distribution, str, "")
+        if not distribution or any(row.distribution == distribution for row in self.registry.rows):
             return False
         self.skipped[label] = f"{distribution} is not installed (python -m pip install {distribution})"
         return True
 
     def _schedulers(self) -> dict[str, Scheduling]:
         schedulers = {}
-        for label, table in self._table("schedulers", required=False).items():
-            options = dict(table)
+        for label, options in self._labelled("schedulers"):
             name = self._typed(f"schedulers.{label}.scheduler", options.pop("scheduler", label), str, "")
             self._check_plugin("scheduler", f"schedulers.{label}", name, options)
             schedulers[label] = Scheduling(label, Named(name, options))
@@ -237,19 +259,38 @@ class _Reader:
 
     def _rows(self, methods: dict[str, Method], schedulers: dict[str, Scheduling], selection: Selection) -> tuple[Row, ...]:
         """Trivial rows first, then the grid; ``selection`` keeps some, and may name a method that the track does not know."""
-        trivial = self._table("trivial", required=False).get("rows", [])
-        rows = [Row(role, UNTRAINED) for role in self._list("trivial.rows", trivial, str)]
+        rows = [*self._trivial_rows(), *self._grid_rows(methods, schedulers)]
+        if not (rows or self.skipped or self.problems):
+            self._problem("grid", "the track has no rows", "add a [[grid]] with methods, or [trivial] rows")
+        for cell in _repeated(f"{row.method}.{row.scheduler}" for row in dict.fromkeys(rows)):
+            self._problem("grid", f"{cell} is the name of two rows", "give one of their labels another name")
+        return self._select(list(dict.fromkeys(rows)), methods, schedulers, selection)
+
+    def _trivial_rows(self) -> list[Row]:
+        table = self._table("trivial", required=False)
+        self._unknown("trivial", table, {"rows"})
+        roles = self._list("trivial.rows", table.get("rows", []), str)
+        for role in roles:
+            self._check_label("trivial.rows", role)
+        return [Row(role, UNTRAINED) for role in roles]
+
+    def _grid_rows(self, methods: dict[str, Method], schedulers: dict[str, Scheduling]) -> Iterator[Row]:
         for position, table in enumerate(self._list("grid", self.data.get("grid", []), dict)):
             where = f"grid[{position}]"
             self._unknown(where, table, {"methods", "schedulers"})
-            for method in self._list(f"{where}.methods", table.get("methods", []), str):
+            paired = self._labels(f"{where}.schedulers", table.get("schedulers", ["uniform"]))
+            for method in self._labels(f"{where}.methods", table.get("methods", [])):
                 if method in self.skipped:
                     continue
                 self._known("objective", f"{where}.methods", method, methods)
-                for scheduler in self._list(f"{where}.schedulers", table.get("schedulers", ["uniform"]), str):
+                for scheduler in paired:
                     self._known("scheduler", f"{where}.schedulers", scheduler, schedulers)
-                    rows.append(Row(method, scheduler))
-        return self._select(list(dict.fromkeys(rows)), methods, schedulers, selection)
+                    yield Row(method, scheduler)
+
+    def _labels(self, where: str, value: Any) -> list[str]:
+        if value == []:
+            self._problem(where, "names nothing")
+        return self._list(where, value, str)
 
     def _select(
         self, rows: list[Row], methods: dict[str, Method], schedulers: dict[str, Scheduling], selection: Selection
@@ -276,6 +317,21 @@ class _Reader:
             labelled[label] = Method(label, Named(label)) if kind == "objective" else Scheduling(label, Named(label))
 
     # ---- single values
+
+    def _check_judge(self, where: str, harness: str) -> None:
+        if self.registry.get("harness", harness).asks_judge and "judge" not in self.data:
+            self._problem(where, f"{harness} asks a judge, and there is no table [judge]", "add [judge] with the name of a judge")
+
+    def _check_label(self, where: str, label: str) -> None:
+        if not NAME.fullmatch(label):
+            rule = "letters and digits, joined by single dots, dashes or underscores"
+            self._problem(where, f"{label!r} cannot be part of a file name", rule)
+
+    def _rate(self, where: str, value: Any) -> float | None:
+        if value is not None and not (_is_number(value) and value >= 0):
+            self._problem(where, f"must be a finite number of at least 0, not {value!r}")
+            return None
+        return cast("float | None", value)
 
     def _check_plugin(self, kind: Kind, where: str, name: str, options: Mapping[str, Any], also: Iterable[str] = ()) -> bool:
         if not name:
@@ -310,7 +366,10 @@ class _Reader:
     def _list(self, where: str, value: Any, kind: type) -> list[Any]:
         if isinstance(value, list) and all(isinstance(v, kind) and not isinstance(v, bool) for v in value):
             return value
-        self._problem(where, f"must be a list of {kind.__name__}, not {value!r}")
+        if kind is dict:
+            self._problem(where, f"must be a list of tables, not {type(value).__name__}", f"write [[{where}]]")
+        else:
+            self._problem(where, f"must be a list of {kind.__name__}, not {value!r}")
         return []
 
     def _unknown(self, where: str, table: Mapping[str, Any], known: set[str]) -> None:
@@ -325,6 +384,15 @@ class _Reader:
         if self.problems:
             count = f"{len(self.problems)} mistakes in the track:\n  " if len(self.problems) > 1 else ""
             raise PrefbenchError(count + "\n  ".join(self.problems), "see docs/tracks.md; `prefbench show NAME` lists a plugin's options")
+
+
+def _repeated(values: Iterable[T]) -> list[T]:
+    """What occurs more than once."""
+    return [value for value, count in Counter(values).items() if count > 1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def resolved(rules: Any) -> dict[str, Any]:

@@ -33,15 +33,20 @@ class Ledger:
         on_event(event)
 
     def _write(self, cell: Cell, outcome: Outcome) -> None:
-        log = self.folder.log_path(cell.id)
-        place = str(log.relative_to(self.folder.root)) if log.exists() else None
-        self.folder.write_record(cell.id, record_of(cell, outcome, self.around, place))
+        if outcome.reached_its_end or not self._is_finished(cell):
+            log = self.folder.log_path(cell.id)
+            place = str(log.relative_to(self.folder.root)) if log.exists() else None
+            self.folder.write_record(cell.id, record_of(cell, outcome, self.around, place))
         if outcome.status in FAILED:
             self.failed[cell.id] = described(outcome.error)
             if self.fail_fast:
                 self.request.ask(f"{cell.id} failed, and --fail-fast is given")
         elif outcome.status in FINISHED:
             self.failed.pop(cell.id, None)
+
+    def _is_finished(self, cell: Cell) -> bool:
+        """Whether the folder holds a result, if under older rules: a cell that did not get anywhere must not cost it."""
+        return self.folder.record_path(cell.id).exists() and self.folder.read_record(cell.id)["status"] in FINISHED
 
 
 def outcome_of(event: Event) -> Outcome:

@@ -136,8 +136,11 @@ def cell_state(cell: Cell, folder: Folder) -> CellState:
 
 
 def described(error: Mapping[str, Any] | None) -> str:
-    """A record's error in a line; a run that was stopped has none."""
-    return f"{error['type']}: {error['message']}" if error else "the run was stopped"
+    """A record's error in a line, with its hint; a run that was stopped has none."""
+    if not error:
+        return "the run was stopped"
+    hint = f"; {error['hint']}" if error.get("hint") else ""
+    return f"{error['type']}: {error['message']}{hint}"
 
 
 def mark_key(folder: Folder, cell: str, stage: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from prefbench.config import Track
+from prefbench.engine.tasks import NEEDS_FAILED
 from prefbench.plan import Cell
 from prefbench.store import provenance
 from prefbench.train.device import device, usable_cores
@@ -26,6 +27,11 @@ class Outcome:
     error: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_memory_bytes: int | None = None
+
+    @property
+    def reached_its_end(self) -> bool:
+        """False where the run was stopped, or the cell's needs failed."""
+        return self.status != "interrupted" and not (self.error and self.error["type"] == NEEDS_FAILED)
 
     @classmethod
     def of_error(cls, error: Mapping[str, Any]) -> Outcome:

@@ -103,8 +103,10 @@ def plan_run(options: RunOptions) -> Planned:
 
 
 def refuse_other_track(folder: Folder, track: Track) -> None:
-    """Raises PrefbenchError when a run folder holds results of another track or version: they would not be comparable."""
+    """Raises PrefbenchError when a run folder holds results of another track or version, or no run: their files would be written over."""
     if not folder.track.exists():
+        if folder.root.exists() and any(not path.name.startswith(".") for path in folder.root.iterdir()):
+            raise PrefbenchError(f"{folder.root} holds files, and is no run folder: it has no track.toml", "give another folder with --out")
         return
     name, version = name_and_version(folder.track)
     if (name, version) != (track.name, track.version):
@@ -125,11 +127,17 @@ def run(options: RunOptions, on_event: OnEvent, on_plan: Callable[[Planned], Non
     with alone_in(planned.folder), heeding_signals(request):
         heal(planned.folder)
         planned = planned.looked_at_again()
-        write_text(planned.folder.track, planned.track.path.read_text(encoding="utf-8"))
+        if not planned.folder.track.exists() or not planned.pending:
+            keep_track(planned)
         on_plan(planned)
         failed = planned.failed | (_run_pending(planned, options, request, on_event) if planned.pending else {})
         board = render(planned.folder.root, planned.planner.harnesses())
     return RunResult(board, failed, request.reason, request.signal)
+
+
+def keep_track(planned: Planned) -> None:
+    """Copy the track file into the run folder, which says by it whose results it holds."""
+    write_text(planned.folder.track, planned.track.path.read_text(encoding="utf-8"))
 
 
 @contextmanager
@@ -160,6 +168,7 @@ def _run_pending(planned: Planned, options: RunOptions, request: StopRequest, on
         sweep(site.cache, seconds=DAY)
         # Preparing may train a model. Two threads, where there are two: a fixed number, so that its bits do not follow the machine's load.
         engine.run([Task("prepare", Order("prepare", site, min(2, usable_cores())))], _must_succeed(on_event))
+        keep_track(planned)  # not before: data that cannot be used leave the rules of a finished run as they are
         jobs, threads = choose(planned, site, options, engine, on_event)
         if isinstance(engine, ProcessEngine):
             engine.jobs = jobs
@@ -244,6 +253,6 @@ def _must_succeed(on_event: OnEvent) -> OnEvent:
         if event.kind == "failed":
             frames = "; ".join(event.data["frames"][-2:])
             hint = event.data.get("hint") or (frames and f"raised at {frames}")
-            raise PrefbenchError(f"{event.task}: {event.data['message']}", hint, exit_code=1)
+            raise PrefbenchError(f"{event.task}: {event.data['message']}", hint, event.data.get("exit_code", 1))
 
     return listen

@@ -14,7 +14,7 @@ import numpy as np
 from prefbench.api import Calibration, Column, Harness, Judge, JudgeReply, Source
 from prefbench.columns.compute import Context, column_values, pair_column
 from prefbench.columns.reference import reference_column, reference_key
-from prefbench.config import Named, Track
+from prefbench.config import UNTRAINED, Named, Track
 from prefbench.data.tokens import tokenise_pairs
 from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
@@ -73,6 +73,9 @@ class Workshop:
         source = self.planner.source()
         source.prepare(self.site.cache, report)
         self._source = source
+        for row in self.track.rows:
+            if row.scheduler == UNTRAINED:
+                self.model_folder(row.method)
 
     @property
     def source(self) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -46,6 +47,9 @@ def options(
 
 def main() -> None:
     """Run the application; a PrefbenchError becomes two lines on stderr and its exit code."""
+    warnings = logging.StreamHandler(sys.stderr)
+    warnings.setFormatter(logging.Formatter("warning: %(message)s"))
+    logging.getLogger("prefbench").handlers = [warnings]
     try:
         app()
     except PrefbenchError as error:

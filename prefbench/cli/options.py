@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prefbench.run import RunOptions
 
 TrackName = Annotated[str, typer.Argument(help="A packaged track by name, or the path of a track file.")]
-Out = Annotated[Path | None, typer.Option(help="Run folder; runs/TRACK unless given.")]
+Out = Annotated[Path | None, typer.Option(file_okay=False, writable=True, help="Run folder; runs/TRACK unless given.")]
 Only = Annotated[
     list[str] | None, typer.Option(help="Run this method (again for more); one that the track does not know gets its defaults.")
 ]

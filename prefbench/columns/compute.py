@@ -55,7 +55,7 @@ def column_values(column: Column, origin: Mapping[str, Any], context: Context, r
     path = cache / "columns" / column.name / f"{key}.json.gz"
     if (known := read_or_set_aside(path, read_sealed)) is not None:
         return np.asarray(known["values"], dtype=np.float64)
-    values = np.asarray(column.compute(context), dtype=np.float64)
+    values = _numbers(column, column.compute(context))
     if values.shape != (len(context.tokens),) or not np.isfinite(values).all():
         raise PrefbenchError(
             f"column {column.name!r} gave shape {values.shape} or numbers that are not finite, where ({len(context.tokens)},) is due",
@@ -64,6 +64,15 @@ def column_values(column: Column, origin: Mapping[str, Any], context: Context, r
         )
     write_sealed(path, {"values": values.tolist()})
     return values
+
+
+def _numbers(column: Column, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PrefbenchError(
+            f"column {column.name!r} gave no numbers: {error}", "compute(context) returns one finite number per pair", exit_code=1
+        ) from None
 
 
 def pair_column(pairs: Sequence[Pair], name: str) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from prefbench.data.tokens import TokenPairs
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
 from prefbench.store.sealed import read_or_set_aside, read_tensors, write_tensors
 from prefbench.train.device import device
-from prefbench.train.forward import Scorer, micro_batches
+from prefbench.train.forward import Scorer, micro_batches, refuse_unknown_tokens
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def _order(tokens: TokenPairs) -> list[int]:
 
 
 def _score(scorer: Scorer, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], budget: int) -> list[np.ndarray]:
+    refuse_unknown_tokens(scorer.model, prompts, answers)
     scores: list[np.ndarray] = [np.empty(0, dtype=np.float32)] * len(answers)
     with torch.inference_mode():
         for batch in micro_batches(prompts, answers, budget, scorer.model.device):

@@ -7,6 +7,9 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from prefbench.data.preference_files import lines
 from prefbench.errors import PrefbenchError
@@ -14,21 +17,25 @@ from prefbench.identity import digest, file_digest
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
+TEMPLATES = ("chat_template.jinja", "chat_template.json")
 TEXT = ("tokenizer*", "chat_template*", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json")
 
 
 def check_model_folder(folder: Path) -> None:
-    """Raise PrefbenchError unless the folder holds a config, safetensors weights (all shards) and a tokenizer."""
+    """Raise PrefbenchError unless the folder holds a config, safetensors weights (all shards, each whole) and a tokenizer."""
     if not folder.is_dir():
         raise PrefbenchError(f"{folder}: there is no such model folder", "paths of a track are relative to the track file")
     if not (folder / "config.json").is_file():
         raise PrefbenchError(f"{folder}: no config.json", "save the model there with model.save_pretrained(folder)")
+    _json_object(folder / "config.json")
     if not list(folder.glob("*.safetensors")):
         raise PrefbenchError(
             f"{folder}: no safetensors weights", "save the model there with model.save_pretrained(folder); pickles are not read"
         )
     if missing := _missing_shards(folder):
         raise PrefbenchError(f"{folder}: weights are missing: {', '.join(missing)}", "copy all the files that the index names")
+    for path in sorted(folder.glob("*.safetensors")):
+        _check_header(path)
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise PrefbenchError(f"{folder}: no tokenizer", "save it there with tokenizer.save_pretrained(folder)")
 
@@ -36,8 +43,38 @@ def check_model_folder(folder: Path) -> None:
 def _missing_shards(folder: Path) -> list[str]:
     names: set[str] = set()
     for index in folder.glob("*.safetensors.index.json"):
-        names |= set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names |= set(_json_object(index).get("weight_map", {}).values())
     return sorted(name for name in names if not (folder / name).is_file())
+
+
+def _check_header(path: Path) -> None:
+    """The header of a safetensors file says how long the file is: a download that was cut short is found without reading the weights."""
+    try:
+        with safe_open(path, framework="np"):
+            return
+    except SafetensorError as error:
+        raise PrefbenchError(f"{path}: damaged: {error}", "copy the file again; a pointer of Git LFS is not the file itself") from None
+
+
+def check_chat_template(folder: Path, what: str) -> None:
+    """Raise PrefbenchError when a model folder has no chat template, which ``what`` (conversations) would be rendered with."""
+    settings = folder / "tokenizer_config.json"
+    if any((folder / name).is_file() for name in TEMPLATES) or (settings.is_file() and _json_object(settings).get("chat_template")):
+        return
+    raise PrefbenchError(
+        f"{folder}: no chat template, and the {what} are conversations",
+        "give the model folder a chat_template.jinja, or prompts as plain text",
+    )
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise PrefbenchError(f"{path}: not a JSON object: {error}", "save the model there with model.save_pretrained(folder)") from None
+    if not isinstance(value, dict):
+        raise PrefbenchError(f"{path}: not a JSON object", "save the model there with model.save_pretrained(folder)")
+    return value
 
 
 def model_digest(folder: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from prefbench.api import Pair, Question, Source, content_id, hyper
-from prefbench.data.content import check_model_folder, model_digest, text_digest
+from prefbench.data.content import check_chat_template, check_model_folder, model_digest, text_digest
 from prefbench.data.preference_files import PairFile, read_pairs
 from prefbench.data.question_files import alpaca_eval_questions, mt_bench_questions
 from prefbench.errors import PrefbenchError
@@ -42,6 +42,9 @@ class LocalFiles(Source):
     bad_rows: str = hyper("refuse", choices=("refuse", "drop"), doc="what to do when a row is no pair")
 
     def __post_init__(self) -> None:
+        for option in ("model", "pairs_file"):
+            if not getattr(self, option):
+                raise PrefbenchError(f"local: {option} is empty", "`prefbench show local` says which folder or file is due")
         if self.held_out_file and self.held_out_share:
             raise PrefbenchError("local: held_out_file and held_out_share are both given", "leave one of them out")
         if self.noise and self.columns:
@@ -70,13 +73,19 @@ class LocalFiles(Source):
         training, held_out = self._split
         if len(training) < max(1, self.pairs_per_seed):
             raise PrefbenchError(
-                f"{self.pairs_file}: {len(training)} training pairs, and {max(1, self.pairs_per_seed)} are asked for",
+                f"{self.pairs_file}: {len(training)} training pairs, and {max(1, self.pairs_per_seed)} are asked for{self._first_dropped()}",
                 "lower pairs_per_seed or held_out_share, or give more pairs",
             )
-        for harness in ("alpaca_eval", "mt_bench"):
-            self.questions(harness)
+        asked = [question for harness in ("alpaca_eval", "mt_bench") for question in self.questions(harness)]
+        talks = any(not isinstance(pair.prompt, str) for pair in (*training, *held_out))
+        if talks or asked:
+            check_chat_template(Path(self.model), "prompts" if talks else "questions")
         dropped = ", ".join(f"{len(file.bad)} bad rows of {file.path.name} dropped" for file in self._files if file.bad)
         report(f"local: {len(training)} training pairs, {len(held_out)} held out" + (f"; {dropped}" if dropped else ""))
+
+    def _first_dropped(self) -> str:
+        bad = self._files[0].bad
+        return next((f"; {len(bad)} bad rows were dropped, the first is row {row} ({reason})" for row, reason in bad.items()), "")
 
     def models(self) -> Mapping[str, Path]:
         """``sft``, and ``base`` where one is given."""

@@ -38,7 +38,8 @@ class PairFile:
         more = f", and {len(self.bad) - LISTED} more" if len(self.bad) > LISTED else ""
         plural = "s" if len(self.bad) > 1 else ""
         raise PrefbenchError(
-            f"{self.path}: {len(self.bad)} bad row{plural}: {listed}{more}", 'mend the file, or leave such rows out with bad_rows = "drop"'
+            f"{self.path}: {len(self.bad)} bad row{plural}: {listed}{more}",
+            'a row is one JSON object on one line; mend the file, or leave such rows out with bad_rows = "drop"',
         )
 
 
@@ -58,10 +59,14 @@ def read_pairs(path: Path, columns: Sequence[str] = ()) -> PairFile:
             continue
         try:
             pair = parse_pair(_json_object(line), columns)
+            earlier = first.setdefault(pair.id, number)
         except BadRowError as reason:
             bad[number] = str(reason)
             continue
-        if (earlier := first.setdefault(pair.id, number)) != number:
+        except UnicodeEncodeError:  # an emoji that an export has cut in two: JSON can hold its half, UTF-8 cannot
+            bad[number] = "half a character, a lone surrogate"
+            continue
+        if earlier != number:
             bad[number] = f"the same pair as row {earlier}"
         else:
             pairs.append(pair)
@@ -70,8 +75,9 @@ def read_pairs(path: Path, columns: Sequence[str] = ()) -> PairFile:
 
 def lines(path: Path) -> Iterator[str]:
     """The lines of a UTF-8 text file, gzipped where its name ends with ``.gz``. Raises PrefbenchError when it cannot be read."""
+    encoding = "utf-8-sig"  # with the byte order mark that some editors put in front, or without
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        with gzip.open(path, "rt", encoding=encoding) if path.suffix == ".gz" else path.open(encoding=encoding) as file:
             yield from file
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise PrefbenchError(

@@ -27,6 +27,9 @@ def mt_bench_questions(path: Path, references: Path | None) -> list[Question]:
     """
     rows = _rows(path)
     _require(path, rows, {"question_id": int | str, "category": str, "turns": list})
+    for number, row in enumerate(rows, start=1):
+        for name in ("turns", "reference"):
+            _texts(path, number, name, row.get(name) or [])
     answers = _reference_answers(references) if references else {str(row["question_id"]): row.get("reference") or () for row in rows}
     questions = []
     for row in rows:
@@ -38,7 +41,10 @@ def mt_bench_questions(path: Path, references: Path | None) -> list[Question]:
 def _reference_answers(path: Path) -> dict[str, Sequence[str]]:
     rows = _rows(path)
     _require(path, rows, {"question_id": int | str, "choices": list})
-    return {str(row["question_id"]): row["choices"][0]["turns"] for row in rows}
+    first = [row["choices"][0] for row in rows]
+    turns = [choice.get("turns") if isinstance(choice, dict) else None for choice in first]
+    answers = [_texts(path, number, "choices[0].turns", value) for number, value in enumerate(turns, start=1)]
+    return {str(row["question_id"]): answer for row, answer in zip(rows, answers, strict=True)}
 
 
 def _rows(path: Path) -> list[Mapping[str, Any]]:
@@ -47,7 +53,8 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
     whole = "".join(texts)
     try:
         rows = json.loads(whole) if whole.lstrip().startswith("[") else [json.loads(text) for text in texts if text.strip()]
-    except json.JSONDecodeError as error:
+        json.dumps(rows, ensure_ascii=False).encode()  # refuses half a character, which JSON can hold and no id can be made of
+    except (json.JSONDecodeError, UnicodeEncodeError) as error:
         raise PrefbenchError(f"{path}: not JSON: {error}", "give a JSON list, or one JSON object per line") from None
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise PrefbenchError(f"{path}: holds no questions", "give a JSON list of objects, or one JSON object per line")
@@ -60,6 +67,12 @@ def _require(path: Path, rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, 
         if wrong:
             hint = f"every row needs {', '.join(kinds)}, as in the harness's own file"
             raise PrefbenchError(f"{path}: question {number} has no usable {' and no usable '.join(wrong)}", hint)
+
+
+def _texts(path: Path, number: int, name: str, value: Any) -> list[str]:
+    if isinstance(value, list) and all(isinstance(text, str) for text in value):
+        return value
+    raise PrefbenchError(f"{path}: question {number}: {name} is no list of texts", "a text per turn, as in the harness's own file")
 
 
 def _distinct(path: Path, questions: list[Question]) -> list[Question]:

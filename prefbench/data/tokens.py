@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
+
 from prefbench.api import Pair, Prompt
 from prefbench.errors import PrefbenchError
 
@@ -43,7 +45,14 @@ def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str | Non
 
 
 def _template(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt))
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt))
+    except TemplateError as error:  # a template may refuse roles too, such as a system message
+        roles = ", ".join(message["role"] for message in messages)
+        raise PrefbenchError(
+            f"the chat template of {tokenizer.name_or_path!r} refuses a conversation ({roles}): {error}",
+            "mend the template, or the prompts",
+        ) from None
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: bool) -> list[list[int]]:
@@ -85,8 +94,24 @@ def _close(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> tuple[int, ...
     return (*ids, end) if end is not None else tuple(ids)
 
 
+def _refuse_other_than_pairs(pairs: Sequence[Pair]) -> None:
+    if not isinstance(pairs, Sequence):
+        raise PrefbenchError(f"the source gave {type(pairs).__name__} where a list of pairs is due", "see Source.pairs", exit_code=1)
+    if not pairs:
+        raise PrefbenchError("the source has no training pairs", "pairs(seed) returns at least one", exit_code=1)
+    for number, pair in enumerate(pairs):
+        if not isinstance(pair, Pair) or not all(isinstance(text, str) and text for text in (pair.chosen, pair.rejected)):
+            raise PrefbenchError(
+                f"the source's training pair {number} is {pair!r:.120}", "a Pair has a prompt and two answers that are texts", exit_code=1
+            )
+
+
 def tokenise_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], max_length: int) -> TokenPairs:
-    """Token ids of the pairs whose prompt plus longer answer has at most ``max_length`` tokens; the others are dropped and counted, never cut."""
+    """Token ids of the pairs whose prompt plus longer answer has at most ``max_length`` tokens; the others are dropped and counted, never cut.
+
+    Raises PrefbenchError for a pair that is no pair of texts, as a source of somebody's own may give one.
+    """
+    _refuse_other_than_pairs(pairs)
     prompts = [pair.prompt for pair in pairs]
     prompt_ids = encode_prompts(tokenizer, prompts)
     chosen = encode_answers(tokenizer, prompts, prompt_ids, [pair.chosen for pair in pairs])

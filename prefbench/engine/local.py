@@ -43,6 +43,9 @@ class InProcessEngine:
             if progress:
                 on_event(Event("progress", task.id, progress))
 
+        log = self.watch.log(task.id)
+        if log:
+            log.unlink(missing_ok=True)
         try:
             return Event("done", task.id, resolve(self.entry)(task.payload, report))
         except WorkerSpentError as spent:
@@ -50,7 +53,7 @@ class InProcessEngine:
         except TaskStoppedError:
             return Event("stopped", task.id)
         except Exception as error:
-            if log := self.watch.log(task.id):
+            if log:
                 log.parent.mkdir(parents=True, exist_ok=True)
                 log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
             return Event("failed", task.id, describe_error(error))

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from prefbench.errors import PrefbenchError
+
+NEEDS_FAILED = "NeedsFailed"
+"""The type of the error of a task that was never started, because one that it needs failed."""
 FRAMES = 4
 """Frames of a traceback that are kept: the last ones, where the error is."""
 
@@ -83,13 +87,13 @@ class Engine(Protocol):
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:
-    """An exception as data: type, message, hint (where it has one), and the last frames with file name and line."""
+    """An exception as data: type, message, and the last frames with file name and line; of a PrefbenchError its hint and exit code too."""
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
-    hint = getattr(error, "hint", "")
+    advice = {"hint": error.hint, "exit_code": error.exit_code} if isinstance(error, PrefbenchError) else {}
     return {
+        **advice,
         "type": type(error).__name__,
         "message": str(error),
-        **({"hint": hint} if hint else {}),
         "frames": [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} in {frame.name}" for frame in frames],
     }
 
@@ -126,4 +130,4 @@ def finish(queue: Queue, event: Event, on_event: OnEvent) -> None:
     while event.kind == "failed" and (dropped := queue.drop_hopeless()):
         for task, need in dropped:
             message = f"needs {need}, which failed: {event.data['message']}"
-            on_event(Event("failed", task.id, {"type": "NeedsFailed", "message": message, "frames": event.data["frames"]}))
+            on_event(Event("failed", task.id, {"type": NEEDS_FAILED, "message": message, "frames": event.data["frames"]}))

@@ -83,7 +83,8 @@ def _output_to(log: Path | None) -> Iterator[None]:
         return
     log.parent.mkdir(parents=True, exist_ok=True)
     before = [os.dup(1), os.dup(2)]
-    with log.open("wb") as file:
+    log.unlink(missing_ok=True)
+    with log.open("ab") as file:  # appending, because the task may add to it as well
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
         faulthandler.enable()

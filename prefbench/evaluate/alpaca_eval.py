@@ -12,6 +12,7 @@ from prefbench.api import Calibration, Fitted, Harness, Items, Judge, Policy, Qu
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate import length_control
 from prefbench.evaluate.pairwise import OWN_PROMPT, STOCK_PROMPT, Comparison, preferences
+from prefbench.evaluate.questions import questions_of
 
 PANEL_TEMPERATURES = (1.0, 0.7, 1.0, 1.3)
 """Temperatures of the reference-level answers, in turn: half at the model's own, the others worse on purpose, each in its own way."""
@@ -30,6 +31,7 @@ class AlpacaEval(Harness):
     """
 
     name: ClassVar[str] = "alpaca_eval"
+    asks_judge: ClassVar[bool] = True
     source: ClassVar[str] = "tatsu-lab/alpaca_eval 0.6.6; Dubois et al., Length-Controlled AlpacaEval (2024)"
     deviations: ClassVar[str] = (
         "The baseline is the model that training starts from, on the source's questions. Difficulty is the logit of a panel's mean "
@@ -56,7 +58,7 @@ class AlpacaEval(Harness):
         and the shortest of the panel's answers at temperature 1, which differ from the baseline in luck and length only; each is (length
         difference, preference) by id.
         """
-        questions = source.questions(self.name)
+        questions = questions_of(source, self.name)
         baseline = self._answers(policy, questions, self.temperature, f"{self.name}/baseline")
         temperatures = [PANEL_TEMPERATURES[k % len(PANEL_TEMPERATURES)] for k in range(self.panel)]
         panel = [self._answers(policy, questions, t, f"{self.name}/panel/{k}") for k, t in enumerate(temperatures)]

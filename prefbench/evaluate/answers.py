@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from prefbench.api import Prompt, Sampling
 from prefbench.data.tokens import encode_prompts
 from prefbench.streams import stream
+from prefbench.train.forward import refuse_unknown_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -62,6 +63,7 @@ def generate(
     luck too, which makes their differences smaller than those of independent samples.
     """
     prompt_ids = encode_prompts(tokenizer, prompts)
+    refuse_unknown_tokens(model, prompt_ids)
     longest = max((s.max_new_tokens for s in sampling), default=0)
     draws = [source.of(id_, longest) for id_ in ids]
     answers: list[list[int]] = [[] for _ in prompts]

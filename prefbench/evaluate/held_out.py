@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from prefbench.api import Calibration, Harness, Items, Judge, Pair, Policy, Sampling, Source, content_id, hyper
+from prefbench.errors import PrefbenchError
 
 DECIMALS = 3
 """Kept of every number: a thousandth of a nat."""
@@ -37,6 +38,14 @@ class HeldOut(Harness):
 
     divergence_prompts: int = hyper(200, low=0, doc="different prompts that the divergence is measured on")
     max_new_tokens: int = hyper(64, low=1, doc="limit of those answers")
+
+    def calibrate(self, policy: Policy, judge: Judge, source: Source) -> Calibration:
+        """Nothing is fixed; that there are no held-out pairs is found here, and not after a training."""
+        if not source.held_out():
+            raise PrefbenchError(
+                "held_out: the source has no held-out pairs", "give some, such as local's held_out_share = 0.1, or leave the harness out"
+            )
+        return Calibration()
 
     def collect(self, policy: Policy, source: Source) -> list[dict[str, Any]]:
         """A row per held-out pair: ``id``, ``margin``, ``chosen_log_ratio``, ``gold_margin`` and ``kl`` (null where there is none)."""

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from prefbench.api import Calibration, Harness, Items, Judge, JudgeReply, JudgeRequest, Message, Policy, Question, Sampling, Source, hyper
+from prefbench.api import Calibration, Harness, Items, Judge, JudgeRequest, Message, Policy, Question, Sampling, Source, hyper
 from prefbench.errors import PrefbenchError
+from prefbench.evaluate.checked import checked_replies
+from prefbench.evaluate.questions import questions_of
 from prefbench.evaluate.stand_ins import replaced, stand_ins
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class MtBench(Harness):
     """
 
     name: ClassVar[str] = "mt_bench"
+    asks_judge: ClassVar[bool] = True
     source: ClassVar[str] = "lm-sys/FastChat 0.2.36, fastchat.llm_judge; Zheng et al., Judging LLM-as-a-Judge (2023)"
     deviations: ClassVar[str] = (
         "One temperature for every category, the model's own chat template, prompts in our words, reference answers from the source "
@@ -46,6 +49,12 @@ class MtBench(Harness):
         sampling = [Sampling(self.temperature, self.max_new_tokens)] * len(questions)
         answers = policy.answer(questions, sampling, self.name)
         return [{"id": q.id, "answers": list(turns)} for q, turns in zip(questions, answers, strict=True)]
+
+    def calibrate(self, policy: Policy, judge: Judge, source: Source) -> Calibration:
+        """Nothing is fixed; that questions and reference answers are missing is found here, and not after a training."""
+        questions = questions_of(source, self.name)
+        _matches(questions, {question.id: question.turns for question in questions})
+        return Calibration()
 
     def judge(self, rows: Items, judge: Judge, source: Source, calibration: Calibration) -> list[dict[str, Any]]:
         """An item per graded turn: ``id`` is the question's with the turn after a slash, ``score`` null where none was found.
@@ -153,8 +162,7 @@ def _graded(matches: Sequence[MatchSingle], questions: Mapping[str, Question], j
 
     _play(matches, overhear)
     requests = [JudgeRequest(messages, *_facts(match, questions)) for match, messages in zip(matches, sent, strict=True)]
-    replies: list[JudgeReply] = judge.judge(requests)
-    texts = iter([reply.text for reply in replies])
+    texts = iter([reply.text for reply in checked_replies(judge, requests)])
     return _play(matches, lambda *_, **__: next(texts))
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from prefbench.api import Judge, JudgeReply, JudgeRequest, Message, Question
+from prefbench.evaluate.checked import checked_replies
 from prefbench.evaluate.stand_ins import quiet_root, replaced, stand_ins
 
 OWN_PROMPT = "prefbench"
@@ -49,7 +50,7 @@ def preferences(comparisons: Sequence[Comparison], judge: Judge, prompt: str = O
     template = _template(prompt)
 
     def complete(prompts: Sequence[str]) -> dict[str, list[Any]]:
-        replies = judge.judge([_request(key, comparisons, template) for key in prompts])
+        replies = checked_replies(judge, [_request(key, comparisons, template) for key in prompts])
         return {"completions_all": [_completion(reply) for reply in replies]}
 
     without_bar = SimpleNamespace(tqdm=lambda rows, **_: rows)

@@ -14,7 +14,7 @@ from prefbench.data.tokens import encode_answers, encode_prompts
 from prefbench.evaluate.answers import Draws, generate
 from prefbench.identity import digest
 from prefbench.train.device import autocast
-from prefbench.train.forward import Scorer, micro_batches, sum_by_sequence
+from prefbench.train.forward import Scorer, micro_batches, refuse_unknown_tokens, sum_by_sequence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -71,6 +71,7 @@ class ModelPolicy:
 
     @torch.inference_mode()
     def _sums(self, scorer: Scorer, prompt_ids: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> np.ndarray:
+        refuse_unknown_tokens(scorer.model, prompt_ids, answers)
         sums = np.empty(len(answers))
         for batch in micro_batches(prompt_ids, answers, self.micro_batch_tokens, scorer.model.device):
             sums[batch.rows.cpu().numpy()] = scorer.sequence_log_probs(batch).cpu().numpy()

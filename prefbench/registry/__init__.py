@@ -2,6 +2,7 @@
 
 from prefbench.registry.loading import check_plugins, load_registry
 from prefbench.registry.names import Registry
+from prefbench.registry.offers import NAME
 from prefbench.registry.options import build, option_problems
 from prefbench.registry.rows import KINDS, Kind, Origin, PluginRow
 from prefbench.registry.static import list_plugins
@@ -9,6 +10,7 @@ from prefbench.registry.suggest import did_you_mean
 
 __all__ = [
     "KINDS",
+    "NAME",
     "Kind",
     "Origin",
     "PluginRow",

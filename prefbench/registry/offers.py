@@ -14,7 +14,7 @@ from types import ModuleType
 import pluggy
 
 from prefbench import hookspecs
-from prefbench.api import Component
+from prefbench.api import STATISTICS, Component
 from prefbench.registry.candidates import Candidate
 from prefbench.registry.importing import guarded, line_of
 from prefbench.registry.options import option_fields, option_problems
@@ -118,7 +118,18 @@ def _class_problem(kind: Kind, cls: type[Component]) -> str:
         return f"does not define {', '.join(sorted(getattr(cls, '__abstractmethods__', ())))}"
     defaults = {key: field.default for key, field in option_fields(cls).items() if field.default is not dataclasses.MISSING}
     bad = [problem for key, problem in option_problems(cls, defaults) if key in defaults]
-    return f"has a default that it would refuse: {bad[0]}" if bad else ""
+    return f"has a default that it would refuse: {bad[0]}" if bad else _declaration_problem(cls)
+
+
+def _declaration_problem(cls: type[Component]) -> str:
+    """What is wrong with the names that a class says it reads; empty if nothing is."""
+    for attribute in ("needs", "wants"):
+        names = getattr(cls, attribute, ())
+        if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
+            return f"has {attribute} = {names!r}: write a tuple of names"
+    unknown = [name for name in getattr(cls, "wants", ()) if name not in STATISTICS]
+    hint = did_you_mean(unknown[0], STATISTICS) or f"there are {', '.join(STATISTICS)}" if unknown else ""
+    return f"wants the statistic {unknown[0]!r}, and there is none: {hint}" if unknown else ""
 
 
 def _origin(cls: type[Component], candidate: Candidate) -> Origin:

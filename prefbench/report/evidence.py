@@ -71,7 +71,7 @@ def read_tables(folder: Folder) -> dict[str, Any]:
     """The tables of the track file, read without looking for the plugins that it names; [track] has a name and a version."""
     try:
         tables = tomllib.loads(folder.track.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise PrefbenchError(f"{folder.track}: there is no track file", "name a run folder or a board folder") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PrefbenchError(f"{folder.track}: not a TOML file: {error}", "restore it from the run or from version control") from None

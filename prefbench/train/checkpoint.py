@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from prefbench.errors import PrefbenchError
@@ -24,11 +25,16 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_model(folder: Path, device: torch.device) -> PreTrainedModel:
-    """A causal LM in float32 from safetensors. Raises PrefbenchError when the folder has none."""
+    """A causal LM in float32 from safetensors. Raises PrefbenchError when the folder has none, or weights for a part of it only."""
+    hint = "save it with model.save_pretrained(folder)"
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise PrefbenchError(f"{folder}: no causal LM: {first_line(error)}", "save it with model.save_pretrained(folder)") from None
+        model, loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise PrefbenchError(f"{folder}: no causal LM: {first_line(error)}", hint) from None
+    except RuntimeError as error:
+        raise PrefbenchError(f"{folder}: no causal LM: the weights do not fit config.json: {first_line(error)}", hint) from None
+    if missing := sorted(loaded["missing_keys"]):  # transformers would draw them at random, and go on
+        raise PrefbenchError(f"{folder}: no causal LM: the weights lack {len(missing)} tensors, the first is {missing[0]}", hint)
     placed: PreTrainedModel = model.to(device).eval()
     return placed
 

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from prefbench.errors import PrefbenchError
 from prefbench.train.device import autocast
 
 if TYPE_CHECKING:
@@ -100,8 +101,23 @@ def _head_matches(model: PreTrainedModel) -> bool:
         return False
     tokens = torch.arange(8, device=model.device)[None] % model.config.get_text_config().vocab_size
     whole = model(input_ids=tokens, use_cache=False).logits
+    if whole.isnan().any():
+        message = f"the model {model.name_or_path!r} gives logits that are no numbers"
+        raise PrefbenchError(message, "its weights are damaged, or its training diverged at the last step", exit_code=1)
     apart = head_logits(model, model.base_model(input_ids=tokens, use_cache=False).last_hidden_state)
     return torch.allclose(whole.float(), apart.float(), rtol=1e-4, atol=1e-4)
+
+
+def refuse_unknown_tokens(model: PreTrainedModel, *texts: Sequence[Sequence[int]]) -> None:
+    """Raise PrefbenchError for a token id that the model has no embedding for: on a GPU it would end the process, and name nothing."""
+    known = model.get_input_embeddings().weight.shape[0]
+    highest = max((max(ids, default=0) for text in texts for ids in text), default=0)
+    if highest >= known:
+        raise PrefbenchError(
+            f"the model knows {known} tokens, and the tokenizer gave id {highest}",
+            "take model and tokenizer from one folder, or model.resize_token_embeddings(len(tokenizer)) before it is tuned",
+            exit_code=1,
+        )
 
 
 def micro_batches(

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from prefbench.api import Objective, PairBatch, Pool, Scheduler
+from prefbench.api import PairBatch, Pool, Scheduler
 from prefbench.config import TrainRules
 from prefbench.engine.tasks import TaskStoppedError
-from prefbench.errors import PrefbenchError
+from prefbench.train.checked import checked_losses, checked_selection
 from prefbench.train.job import TrainJob, gather, pair_batch, pair_micro_batches
 from prefbench.train.log import StepLog
 from prefbench.train.meter import Clocks
@@ -145,34 +145,10 @@ def score_pool(job: TrainJob, ids: np.ndarray, progress: float, state: LoopState
             leaves = gather([(batch, job.scorer.sequence_log_probs(batch)) for batch in pair_micro_batches(job, ids)], 2 * len(ids))
             batch = pair_batch(job, ids, leaves, progress, state.update_rng)
             values = {
-                "loss": lambda: job.objective.per_pair(batch),
+                "loss": lambda: checked_losses(job.objective, job.objective.per_pair(batch), len(ids)),
                 "margin": lambda: batch.margin,
                 "chosen_log_prob": lambda: batch.policy_chosen,
             }
             statistics = {name: values[name]().double().cpu().numpy() for name in job.scheduler.wants}
             state.log.pairs_forward += len(ids)
     return Pool(ids, columns, statistics, progress)
-
-
-def checked_selection(scheduler: Scheduler, positions: np.ndarray, size: int, n: int) -> np.ndarray:
-    """The positions, or PrefbenchError when a scheduler gave others than ``size`` distinct ones in [0, n)."""
-    positions = np.asarray(positions)
-    if positions.shape == (size,) and len(np.unique(positions)) == size and positions.min() >= 0 and positions.max() < n:
-        return positions.astype(np.int64)
-    raise PrefbenchError(
-        f"scheduler {scheduler.name!r} selected {positions.tolist()!r:.80} where {size} distinct positions in [0, {n}) are due",
-        "select(pool, size, rng) returns an array of `size` positions in the pool",
-        exit_code=1,
-    )
-
-
-def checked_losses(objective: Objective, losses: torch.Tensor, size: int) -> torch.Tensor:
-    """The losses, or PrefbenchError when an objective gave anything but one per pair."""
-    if isinstance(losses, torch.Tensor) and losses.shape == (size,):
-        return losses
-    shape = tuple(losses.shape) if isinstance(losses, torch.Tensor) else type(losses).__name__
-    raise PrefbenchError(
-        f"objective {objective.name!r} returned {shape} where one loss per pair, shape ({size},), is due",
-        "return the losses unreduced: the core takes the mean",
-        exit_code=1,
-    )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from prefbench.streams import stream
+from prefbench.train.checked import checked_order
 from prefbench.train.job import TrainJob
 
 
@@ -15,18 +16,18 @@ def draw_pools(job: TrainJob) -> Iterator[np.ndarray]:
 
     The scheduler is asked for its order here, before the first pool is drawn.
     """
-    prepared = job.scheduler.prepare(job.data.columns, len(job.data), stream(job.seed, "prepare", job.scheduler.name))
-    return _pools(job, prepared)
-
-
-def _pools(job: TrainJob, prepared: np.ndarray | None) -> Iterator[np.ndarray]:
     count, n = len(job.data), min(job.rules.pool, len(job.data))
-    shuffle = stream(job.seed, "data")
+    prepared = job.scheduler.prepare(job.data.columns, count, stream(job.seed, "prepare", job.scheduler.name))
+    return _pools(job.seed, count, n, None if prepared is None else checked_order(job.scheduler, prepared, n, count))
+
+
+def _pools(seed: int, count: int, n: int, prepared: np.ndarray | None) -> Iterator[np.ndarray]:
+    shuffle = stream(seed, "data")
     waiting = np.empty(0, dtype=np.int64)
     while True:
         while len(waiting) < n:
             # A pool that spans two epochs may hold a pair twice only if an epoch is shorter than a pool, which n <= N excludes.
-            epoch = shuffle.permutation(count) if prepared is None else np.asarray(prepared, dtype=np.int64)
+            epoch = shuffle.permutation(count) if prepared is None else prepared
             waiting = np.concatenate([waiting, epoch])
         yield waiting[:n]
         waiting = waiting[n:]

@@ -163,9 +163,7 @@ def test_an_answer_without_a_baseline_is_an_error(world: Any, source: Any) -> No
         AlpacaEval().judge(rows, world.length_lover(), source, Calibration())
 
 
-def test_a_source_without_questions_gives_nothing(world: Any) -> None:
-    harness, source = AlpacaEval(), world.source()
-    calibration = harness.calibrate(world.policy(), world.length_lover(), source)
-    items = harness.judge(harness.collect(world.policy(), source), world.length_lover(), source, calibration)
-    assert items == []
-    assert harness.fitted(items, calibration) == {}
+def test_a_source_without_questions_is_told_so_and_not_left_out_of_the_board(world: Any) -> None:
+    with pytest.raises(PrefbenchError, match="alpaca_eval: the source has no questions") as caught:
+        AlpacaEval().calibrate(world.policy(), world.length_lover(), world.source())
+    assert "alpaca_eval_questions" in caught.value.hint

@@ -18,7 +18,6 @@ from prefbench.report.layout import ordered
 from prefbench.report.plot import differences_forest
 from prefbench.report.stats import crossed
 from prefbench.report.verdicts import ONE_SEED, p_value
-from prefbench.store.files import write_json
 from prefbench.store.folder import Folder
 from tests.report.synthetic import HARNESSES, World, name_of, record, write_board, write_cell, write_diverged
 
@@ -120,7 +119,9 @@ def test_a_row_that_was_set_differently_in_the_other_run_says_how(tmp_path: Path
     folder = Folder(tmp_path / "b")
     for seed in range(3):
         path = folder.record_path(name_of(("dpo", "uniform", seed)))
-        write_json(path, {**folder.read_record(path.stem), "method": {**folder.read_record(path.stem)["method"], "learning_rate": 0.5}})
+        folder.write_record(
+            path.stem, {**folder.read_record(path.stem), "method": {**folder.read_record(path.stem)["method"], "learning_rate": 0.5}}
+        )
     assert row_of(compared(tmp_path / "a", tmp_path / "b"), "dpo + uniform").notes == (IDENTICAL, "method.learning_rate: 0.0001 -> 0.5")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from prefbench.errors import PrefbenchError
 from prefbench.report.rules import refuse_other_rules
-from prefbench.store.files import write_json, write_text
+from prefbench.store.files import write_text
 from prefbench.store.folder import Folder
 from tests.report.synthetic import TRACK, write_board
 
@@ -56,7 +56,7 @@ def test_other_data_under_the_same_track_is_refused(tmp_path: Path) -> None:
         folder = Folder(path)
         for cell, record in folder.records().items():
             train = {**record["include"]["train"], "source": {"name": "nowhere", "identity": {"sha256": {"pairs_file": pairs}}}}
-            write_json(folder.record_path(cell), {**record, "include": {**record["include"], "train": train}})
+            folder.write_record(cell, {**record, "include": {**record["include"], "train": train}})
     with pytest.raises(PrefbenchError, match=r"source\.identity\.sha256\.pairs_file: '00' -> 'ff'"):
         refuse_other_rules(paths)
 
@@ -67,7 +67,7 @@ def test_where_the_same_data_lie_is_no_rule(tmp_path: Path) -> None:
         folder = Folder(path)
         for cell, record in folder.records().items():
             train = {**record["include"]["train"], "source": {"name": "nowhere", "identity": {}}}
-            write_json(folder.record_path(cell), {**record, "include": {**record["include"], "train": train}})
+            folder.write_record(cell, {**record, "include": {**record["include"], "train": train}})
     refuse_other_rules(paths)
 
 

@@ -125,7 +125,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path, stops, make_mo
     torch.manual_seed(12345)  # a new process has another global stream
     clocks = Clocks()
     assert ends_with(job_in(tmp_path / "cut", make_model()), clocks) == whole
-    assert {"train", "select", "io"} <= clocks.seconds.keys()
+    assert {"train", "select"} <= clocks.seconds.keys()
 
 
 def test_a_checkpoint_that_is_due_is_written_without_being_asked_and_gone_on_from(tmp_path, monkeypatch):
