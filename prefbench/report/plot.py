@@ -9,6 +9,7 @@ from typing import Any
 
 from prefbench.config import UNTRAINED
 from prefbench.report.layout import ACCURACY, CONTROLLED, GOLD, JUDGED, Metric
+from prefbench.report.outcome import REPRODUCED
 from prefbench.report.rows import Board, Row
 from prefbench.report.stats import Estimate
 
@@ -106,7 +107,7 @@ def _frame(axes: Any, board: Board, rows: list[Row], span: tuple[float, float]) 
     axes.axvline(50, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.set_xlim(*span)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), [f"{row.label}  ({len(row.seeds)})" for row in rows], fontsize=9.5, color=INK)
+    axes.set_yticks(range(len(rows)), [_name(row) for row in rows], fontsize=9.5, color=INK)
     axes.tick_params(axis="both", length=0, pad=6)
     axes.tick_params(axis="x", labelsize=9, labelcolor=INK)
     axes.grid(axis="x", color="#e2e2e2", linewidth=0.8, zorder=1)
@@ -114,6 +115,11 @@ def _frame(axes: Any, board: Board, rows: list[Row], span: tuple[float, float]) 
     for side in axes.spines.values():
         side.set_visible(False)
     axes.set_title(board.title, fontsize=11, color=INK, loc="left", pad=24, fontweight="bold")
+
+
+def _name(row: Row) -> str:
+    mode = "" if row.mode == REPRODUCED else f", {row.mode}"
+    return f"{row.label}  ({len(row.seeds)}{mode})"
 
 
 def _legend(axes: Any, marks: list[Mark]) -> None:
