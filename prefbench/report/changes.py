@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from prefbench.config import UNTRAINED
 from prefbench.errors import DamagedError, PrefbenchError
 from prefbench.plan import differences
 from prefbench.report.evidence import read_tables
@@ -99,7 +100,11 @@ def _tables(data: bytes) -> dict[str, Any]:
 
 def _ranks(text: str) -> dict[str, int]:
     rows = csv.DictReader(io.StringIO(text))
-    return {f"{row.get('method')} + {row.get('scheduler')}": rank for rank, row in enumerate(rows, start=1)}
+    return {_label(row): rank for rank, row in enumerate(rows, start=1)}
+
+
+def _label(row: Mapping[str, str]) -> str:
+    return " + ".join(row[key] for key in ("method", "scheduler") if row.get(key, UNTRAINED) != UNTRAINED)
 
 
 # ---------------------------------------------------------------- comparing

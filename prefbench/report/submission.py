@@ -104,17 +104,22 @@ def _refuse_other_artefacts(run: Folder, board: Folder, known: Mapping[str, Reco
 def _actions(submission: Submission, finished: Mapping[str, Record], known: Mapping[str, Record]) -> dict[str, str]:
     actions = {cell: _action(_mode(submission, record), record, known.get(cell)) for cell, record in finished.items()}
     changed = [cell for cell, action in actions.items() if action == CHANGED]
+    kept = [cell for cell in changed if _mode(submission, finished[cell]) == SUBMITTED and known[cell]["mode"] == REPRODUCED]
+    if kept:
+        raise PrefbenchError(
+            f"{submission.board.root} has another result of its own for {_listed(kept)}, which a submitted one does not replace",
+            "submit a run folder that holds only what is new: `prefbench run --only METHOD --out FOLDER`",
+        )
     if changed and not submission.reason.strip():
         raise PrefbenchError(
-            f"{submission.board.root} has another result for {', '.join(changed)}", "say why it is replaced with --reason, or leave it out"
-        )
-    downgraded = [cell for cell in changed if _mode(submission, finished[cell]) == SUBMITTED and known[cell]["mode"] == REPRODUCED]
-    if downgraded:
-        raise PrefbenchError(
-            f"{submission.board.root} has its own result for {', '.join(downgraded)}",
-            "a submitted result does not replace a reproduced one",
+            f"{submission.board.root} has another result for {_listed(changed)}",
+            "say why it is replaced with --reason, or add a run folder that holds only what is new",
         )
     return actions
+
+
+def _listed(cells: Sequence[str], most: int = 5) -> str:
+    return f"{', '.join(cells[:most])}{f' and {len(cells) - most} more' if len(cells) > most else ''}"
 
 
 def _mode(submission: Submission, record: Record) -> str:
