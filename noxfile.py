@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -67,9 +68,29 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def boards(session: nox.Session) -> None:
-    """Recompute every number of the committed leaderboards."""
+    """Recompute every number of the committed leaderboards, and refuse what a branch may not change on them."""
     install(session)
     session.run("prefbench", "board", "check")
+    base = branching_commit()
+    if base:
+        session.run("prefbench", "board", "diff", "--against", base)
+    else:
+        session.log("no earlier commit of origin/main here: the boards are compared with nothing")
+
+
+def branching_commit() -> str | None:
+    """The commit at which this branch left origin/main; on main itself the one before; None where there is no such commit."""
+    base = git_line("merge-base", "HEAD", "origin/main")
+    return git_line("rev-parse", "--verify", "--quiet", "HEAD^") if base and base == git_line("rev-parse", "HEAD") else base
+
+
+def git_line(*arguments: str) -> str | None:
+    """What a git command prints; None where it fails or there is no git."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 @nox.session

@@ -18,7 +18,7 @@ from prefbench.report.rows import BASELINE, Board, Row, build, written_options
 from prefbench.report.stats import Estimate
 from prefbench.store.files import write_bytes, write_text
 
-__all__ = ["Board", "board_csv", "long_rows", "read_board", "render", "rows_for", "short_rows"]
+__all__ = ["Board", "board_csv", "long_rows", "read_board", "render", "rows_for", "short_rows", "write_rendering"]
 
 
 def read_board(folder: Path, harnesses: Mapping[str, Harness]) -> Board:
@@ -29,10 +29,15 @@ def read_board(folder: Path, harnesses: Mapping[str, Harness]) -> Board:
 def render(folder: Path, harnesses: Mapping[str, Harness]) -> Board:
     """Write board.csv, README.md and forest.png from what the folder holds, and return the board."""
     board = read_board(folder, harnesses)
+    write_rendering(folder, board)
+    return board
+
+
+def write_rendering(folder: Path, board: Board) -> None:
+    """Write board.csv, README.md and forest.png of a board."""
     write_text(folder / "board.csv", board_csv(board))
     write_text(folder / "README.md", page(board))
     write_bytes(folder / "forest.png", forest(board))
-    return board
 
 
 # ---------------------------------------------------------------- board.csv
@@ -49,6 +54,7 @@ def _long_row(row: Row, board: Board) -> dict[str, Any]:
         "method": row.method,
         "scheduler": row.scheduler,
         "seeds": len(row.seeds),
+        "mode": row.mode,
         **_interval_columns(board.metrics, row.metrics, ""),
         **_interval_columns(board.compared, row.versus, f"_minus_{BASELINE[0]}"),
         **{cost.name: row.costs.get(cost.name) for cost in COSTS},
@@ -77,7 +83,7 @@ def board_csv(board: Board) -> str:
     rows = long_rows(board)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0] if rows else ("method", "scheduler", "seeds"))
+    writer.writerow(rows[0] if rows else ("method", "scheduler", "seeds", "mode"))
     writer.writerows([_cell(value) for value in row.values()] for row in rows)
     return text.getvalue()
 
@@ -104,6 +110,7 @@ def short_rows(board: Board) -> list[dict[str, object]]:
             "method": row.method,
             "scheduler": row.scheduler,
             "seeds": len(row.seeds),
+            **({"mode": row.mode} if board.submissions else {}),
             **{titles[metric.name]: metric.show(row.metrics.get(metric.name)) for metric in headline},
             "KL": _value(row, "kl"),
             "length": _value(row, "length"),

@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prefbench.api import Harness
 from prefbench.errors import PrefbenchError
 from prefbench.identity import digest, stage_key
-from prefbench.plan import STAGES
-from prefbench.report.board import board_csv
+from prefbench.plan import STAGES, differences
+from prefbench.report.board import Board, board_csv
 from prefbench.report.evidence import DONE, CellEvidence, Evidence, calibrations, read_tables
 from prefbench.report.metrics import measure
+from prefbench.report.outcome import statement_problems
 from prefbench.report.page import page
+from prefbench.report.problems import Problem, differs
 from prefbench.report.rows import build
+from prefbench.report.rules import shared_settings
+from prefbench.report.structure import ITEMS_LIMIT, structure
 from prefbench.store.files import lines_digest
 from prefbench.store.folder import Folder
-
-ITEMS_LIMIT = 20 * 1024
-"""Bytes that one cell's items may take in a repository."""
 
 TOLERANCE = 1e-9
 """Largest difference, relative to the larger number or to 1, between a stored metric and the one derived from items."""
@@ -31,46 +31,54 @@ SURROUNDINGS = 30
 """Characters shown on both sides of a difference."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One thing that does not agree: the file (relative to the folder), what of it, what it should be, and what it is."""
-
-    file: str
-    what: str
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.what}: expected {self.expected}, found {self.found}"
-
-
 def check(root: Path, harnesses: Mapping[str, Harness]) -> list[Problem]:
     """Every problem of a run folder or a board folder; none when all that it says follows from its items.
 
-    A cell's metrics are derived only from items and artefacts that have their recorded hashes, and the board only from sound cells: one
-    wrong byte is one problem, not a hundred.
+    The board is derived only from sound cells: one wrong byte is one problem, not a hundred. A board folder holds nothing else.
     """
-    return list(_Check(Folder(root), harnesses).problems())
+    problems, evidence = examine(root, harnesses)
+    return [*structure(Folder(root)), *(problems or rendering_problems(root, build(evidence)))]
+
+
+def examine(root: Path, harnesses: Mapping[str, Harness]) -> tuple[list[Problem], Evidence]:
+    """The problems of track, artefacts, records and items, whatever is rendered from them, and the evidence that has none.
+
+    A cell's metrics are derived only from items and artefacts that have their recorded hashes.
+    """
+    checking = _Check(Folder(root), harnesses)
+    problems = checking.problems()
+    return problems, Evidence(checking.track, checking.cells)
+
+
+def rendering_problems(root: Path, board: Board) -> list[Problem]:
+    """Where board.csv and README.md of a folder are not the renderings of its board, and whether there is a plot."""
+    problems: list[Problem] = []
+    for name, text in (("board.csv", board_csv(board)), ("README.md", page(board))):
+        path = root / name
+        problems += _text(name, text, path.read_bytes().decode(errors="replace") if path.exists() else None)
+    return problems if (root / "forest.png").exists() else [*problems, Problem("forest.png", "file", "the plot of this board", "no file")]
 
 
 class _Check:
     def __init__(self, folder: Folder, harnesses: Mapping[str, Harness]) -> None:
         self.folder, self.harnesses = folder, harnesses
+        self.track: Mapping[str, Any] = {}
         self.cells: dict[str, CellEvidence] = {}
 
-    def problems(self) -> Iterator[Problem]:
-        """The inputs first, then the cells, then what is rendered from them."""
-        before: list[Problem] = []
-        track = self._read(self.folder.track, lambda: read_tables(self.folder), before)
-        artefacts = self._read(self.folder.root / "artefacts", self.folder.artefacts, before)
+    def problems(self) -> list[Problem]:
+        """The inputs first, then the cells, then what the cells have in common."""
+        problems: list[Problem] = []
+        track = self._read(self.folder.track, lambda: read_tables(self.folder), problems)
+        artefacts = self._read(self.folder.root / "artefacts", self.folder.artefacts, problems)
         names = sorted(path.stem for path in (self.folder.root / "records").glob("*.json"))
         if not names:
-            before.append(Problem("records", "files", "at least one", "none"))
+            problems.append(Problem("records", "files", "at least one", "none"))
         if track is not None and artefacts is not None:
+            self.track = track
             for name in names:
-                before += self._cell(name, track["track"], artefacts)
-            before += self._strays(names)
-        yield from before or self._rendered(Evidence(track or {}, self.cells))
+                problems += self._cell(name, track["track"], artefacts)
+            problems += self._strays(names)
+        return problems or [*_rows(self.cells), *_shared(self.cells)]
 
     def _read(self, path: Path, read: Callable[[], Any], problems: list[Problem]) -> Any:
         """What ``read`` gives; None, and one more problem, where it cannot."""
@@ -92,7 +100,8 @@ class _Check:
         if record is None:
             return problems
         try:
-            problems = [*_identity(self._name(path), name, record, track), *_keys(self._name(path), record)]
+            file = self._name(path)
+            problems = [*_identity(file, name, record, track), *_keys(file, record), *statement_problems(file, record)]
             if record["status"] != DONE:
                 self.cells[name] = CellEvidence(record, None)
                 return problems
@@ -108,18 +117,18 @@ class _Check:
         problems: list[Problem] = []
         found = self._read(path, lambda: lines_digest(path), problems)
         if found is not None:
-            problems += _differs(self._name(path), "sha256 of the lines", record["result"]["items_sha256"], found)
+            problems += differs(self._name(path), "sha256 of the lines", record["result"]["items_sha256"], found)
         size = path.stat().st_size
         if size > ITEMS_LIMIT:
             problems.append(Problem(self._name(path), "size", f"at most {ITEMS_LIMIT} bytes", f"{size} bytes"))
-        return [*problems, *_differs("artefacts", f"sha256 for {name}", record["result"]["calibration_sha256"], digest(artefacts))]
+        return [*problems, *differs("artefacts", f"sha256 for {name}", record["result"]["calibration_sha256"], digest(artefacts))]
 
     def _metrics(self, name: str, record: Mapping[str, Any], artefacts: Mapping[str, Any]) -> list[Problem]:
         scores = measure(self.harnesses, self.folder.items(name), calibrations(artefacts))
         self.cells[name] = CellEvidence(record, scores)
         expected, found = scores.summary(), record["result"]
         file = self._name(self.folder.record_path(name))
-        problems = _differs(file, "counts", expected["counts"], found["counts"])
+        problems = differs(file, "counts", expected["counts"], found["counts"])
         for metric in sorted({*expected["metrics"], *found["metrics"]}):
             problems += _metric(file, metric, expected["metrics"].get(metric), found["metrics"].get(metric))
         return problems
@@ -128,17 +137,6 @@ class _Check:
         files = sorted((self.folder.root / "items").glob("*.jsonl.gz"))
         strays = [path for path in files if path.name.removesuffix(".jsonl.gz") not in names]
         return [Problem(self._name(path), "record", "one of the same name", "none") for path in strays]
-
-    # ---------------------------------------------------------------- what is rendered
-
-    def _rendered(self, evidence: Evidence) -> Iterator[Problem]:
-        yield from _rows(evidence)
-        board = build(evidence)
-        for name, text in (("board.csv", board_csv(board)), ("README.md", page(board))):
-            path = self.folder.root / name
-            yield from _text(name, text, path.read_bytes().decode(errors="replace") if path.exists() else None)
-        if not (self.folder.root / "forest.png").exists():
-            yield Problem("forest.png", "file", "the plot of this board", "no file")
 
 
 def _identity(file: str, name: str, record: Mapping[str, Any], track: Mapping[str, Any]) -> list[Problem]:
@@ -156,7 +154,7 @@ def _identity(file: str, name: str, record: Mapping[str, Any], track: Mapping[st
         ("method.learning_rate", include.get("train", {}).get("learning_rate"), method["learning_rate"]),
         *((f"scheduler.{key}", value, scheduler[key]) for key, value in include.get("scheduler", {}).items()),
     ]
-    return [problem for what, expected, found in stated for problem in _differs(file, what, expected, found)]
+    return [problem for what, expected, found in stated for problem in differs(file, what, expected, found)]
 
 
 def _keys(file: str, record: Mapping[str, Any]) -> list[Problem]:
@@ -164,9 +162,9 @@ def _keys(file: str, record: Mapping[str, Any]) -> list[Problem]:
     problems: list[Problem] = []
     for position, stage in enumerate(STAGES):
         include, before = record["include"][stage], STAGES[position - 1]
-        problems += _differs(file, f"keys.{stage}", stage_key(stage, include), record["keys"][stage])
+        problems += differs(file, f"keys.{stage}", stage_key(stage, include), record["keys"][stage])
         if position:
-            problems += _differs(file, f"include.{stage}.{before}", record["keys"][before], include[before])
+            problems += differs(file, f"include.{stage}.{before}", record["keys"][before], include[before])
     return problems
 
 
@@ -174,7 +172,7 @@ def _metric(file: str, name: str, expected: Mapping[str, Any] | None, found: Map
     if expected is None or found is None:
         return [Problem(file, f"metrics.{name}", _present(expected), _present(found))]
     if math.isclose(expected["value"], found["value"], rel_tol=TOLERANCE, abs_tol=TOLERANCE):
-        return _differs(file, f"metrics.{name}.n", expected["n"], found["n"])
+        return differs(file, f"metrics.{name}.n", expected["n"], found["n"])
     return [Problem(file, f"metrics.{name}", repr(expected["value"]), repr(found["value"]))]
 
 
@@ -182,13 +180,22 @@ def _present(metric: Mapping[str, Any] | None) -> str:
     return "none" if metric is None else repr(metric["value"])
 
 
-def _rows(evidence: Evidence) -> Iterator[Problem]:
+def _rows(cells: Mapping[str, CellEvidence]) -> Iterator[Problem]:
     """The seeds of a row were run with the same settings."""
     first: dict[tuple[str, str], CellEvidence] = {}
-    for name, cell in evidence.cells.items():
+    for name, cell in cells.items():
         other = first.setdefault(cell.row, cell).record
         for block in ("method", "scheduler"):
-            yield from _differs(f"records/{name}.json", f"{block}, as in the row's other seeds", other[block], cell.record[block])
+            yield from differs(f"records/{name}.json", f"{block}, as in the row's other seeds", other[block], cell.record[block])
+
+
+def _shared(cells: Mapping[str, CellEvidence]) -> Iterator[Problem]:
+    """Every cell had the same pairs, budget, harnesses and judge, whatever the track file says now."""
+    first: dict[str, Any] = {}
+    for name, cell in cells.items():
+        for setting, value in shared_settings(cell.record).items():
+            for line in differences(first.setdefault(setting, value), value, setting):
+                yield Problem(f"records/{name}.json", "rules", "those of the board's other cells", line)
 
 
 def _text(file: str, expected: str, found: str | None) -> list[Problem]:
@@ -202,7 +209,3 @@ def _text(file: str, expected: str, found: str | None) -> list[Problem]:
     start = max(place - SURROUNDINGS, 0)
     shown = [repr(text[start : place + SURROUNDINGS]) for text in (expected, found)]
     return [Problem(file, f"line {line}, column {column}", *shown)]
-
-
-def _differs(file: str, what: str, expected: Any, found: Any) -> list[Problem]:
-    return [] if expected == found else [Problem(file, what, f"{expected}", f"{found}")]

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from prefbench.report.layout import ACCURACY, CATEGORIES, COSTS, METRICS, Metric
-from prefbench.report.rows import BASELINE, Board, Row, written_options
+from prefbench.report.rows import BASELINE, MIXED, Board, Row, written_options
 from prefbench.report.verdicts import SCREENING, screening
 
 
@@ -54,6 +54,8 @@ def _leaderboard(board: Board) -> str:
     columns = [Column("Seeds", _seeds), *(_metrics(board, _HEADLINE) or _metrics(board, [ACCURACY.name]))]
     ranking = [metric for metric in board.compared if metric == board.ranked_by]
     columns[2:2] = [Column(f"{metric.title} minus {BASELINE[0]}'s", partial(_difference, metric)) for metric in ranking]
+    if board.submissions:
+        columns.insert(1, Column("Mode", lambda row: row.mode, "---"))
     return "\n\n".join([_table(board, columns), _legend(board), "![Every row with its intervals](forest.png)"])
 
 
@@ -78,6 +80,9 @@ def _legend(board: Board) -> str:
         lines.append(f"Screening: fewer than {SCREENING} seeds, enough for large differences only.")
     if any(len(row.seeds) == 1 for row in board.rows):
         lines.append("The interval of a single seed speaks of questions only.")
+    if board.submissions:
+        lines.append("Submitted: run elsewhere; checked here from records and items, not run again.")
+    lines += [f"{row.label}: {', '.join(f's{seed}' for seed in row.submitted)} submitted." for row in board.rows if row.mode == MIXED]
     lines += [f"{row.label}: {note}." for row in board.rows for note in (*row.unfinished, *row.refused, *_lost(row))]
     return "\n".join(f"- {line}" for line in lines)
 

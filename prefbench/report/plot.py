@@ -10,6 +10,7 @@ from typing import Any
 from prefbench.config import UNTRAINED
 from prefbench.report.comparison import Comparison
 from prefbench.report.layout import ACCURACY, CONTROLLED, GOLD, JUDGED, Metric
+from prefbench.report.outcome import REPRODUCED
 from prefbench.report.rows import Board, Row
 from prefbench.report.stats import Estimate
 
@@ -55,7 +56,7 @@ def forest(board: Board) -> bytes:
     marks = [mark for mark in MARKS if board.has(mark.metric.name)] or [UNJUDGED]
     rows = [row for row in board.rows if any(mark.metric.name in row.metrics for mark in marks)]
     span = _span(rows, marks)
-    figure, axes = _canvas(board.title, [f"{row.label}  ({len(row.seeds)})" for row in rows], span, even=50)
+    figure, axes = _canvas(board.title, [_name(row) for row in rows], span, even=50)
     for position, row in enumerate(rows):
         for place, mark in enumerate(marks):
             if mark.metric.name in row.metrics:
@@ -146,6 +147,11 @@ def _frame(axes: Any, title: str, labels: list[str], span: tuple[float, float], 
     for side in axes.spines.values():
         side.set_visible(False)
     axes.set_title(title, fontsize=11, color=INK, loc="left", pad=24, fontweight="bold")
+
+
+def _name(row: Row) -> str:
+    mode = "" if row.mode == REPRODUCED else f", {row.mode}"
+    return f"{row.label}  ({len(row.seeds)}{mode})"
 
 
 def _legend(axes: Any, marks: list[Mark]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from prefbench.config import UNTRAINED
 from prefbench.report.evidence import CellEvidence, Evidence
 from prefbench.report.layout import COSTS, RANKING, Metric, ordered
+from prefbench.report.outcome import SUBMITTED
 from prefbench.report.samples import Sample, difference, samples
 from prefbench.report.stats import Estimate
 
@@ -18,6 +19,9 @@ BASELINE = ("dpo", "uniform")
 """The row that the others are compared with, where a board has it."""
 
 MEBIBYTE = 2**20
+
+MIXED = "mixed"
+"""The mode of a row with seeds that were run here and seeds that were run elsewhere."""
 
 
 def label_of(method: str, scheduler: str) -> str:
@@ -31,7 +35,8 @@ class Row:
 
     ``metrics`` holds mean and interval by name, ``versus`` the paired difference to the baseline row, ``costs`` means over seeds, and
     ``counts`` sums over seeds by harness. ``refused`` says which metric some seeds cannot give and why, ``unfinished`` which cells have no
-    result and why. ``settings`` are the record's blocks ``method`` and ``scheduler``.
+    result and why. ``submitted`` are the seeds that were run elsewhere, and ``mode`` says whether that is none, some or all of them.
+    ``settings`` are the record's blocks ``method`` and ``scheduler``.
     """
 
     method: str
@@ -43,6 +48,8 @@ class Row:
     counts: Mapping[str, Mapping[str, int]]
     refused: tuple[str, ...]
     unfinished: tuple[str, ...]
+    mode: str
+    submitted: tuple[int, ...]
     settings: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     @property
@@ -75,6 +82,11 @@ class Board:
     def counted(self) -> list[tuple[str, str]]:
         """Harness and name of every count, sorted."""
         return sorted({(harness, name) for row in self.rows for harness, counts in row.counts.items() for name in counts})
+
+    @property
+    def submissions(self) -> bool:
+        """Whether any cell was run elsewhere."""
+        return any(row.submitted for row in self.rows)
 
     def has(self, name: str) -> bool:
         """Whether any row has the metric."""
@@ -114,8 +126,15 @@ def _row(cells: Sequence[CellEvidence], own: Mapping[str, Sample], metrics: Sequ
         counts=_counts(done),
         refused=_refused(done),
         unfinished=tuple(_unfinished(cell.record) for cell in cells if not cell.scores),
+        mode=_mode(cells),
+        submitted=tuple(cell.seed for cell in cells if cell.record["mode"] == SUBMITTED),
         settings={"method": cells[0].record["method"], "scheduler": cells[0].record["scheduler"]},
     )
+
+
+def _mode(cells: Sequence[CellEvidence]) -> str:
+    modes = {str(cell.record["mode"]) for cell in cells}
+    return modes.pop() if len(modes) == 1 else MIXED
 
 
 def _costs(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:

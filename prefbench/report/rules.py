@@ -1,4 +1,4 @@
-"""Whether folders follow the same rules: what differs between their tracks, named by its place."""
+"""The rules that make two results comparable: as a track file states them, as records have them resolved, and whether folders share them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,44 @@ from prefbench.plan import differences
 from prefbench.report.evidence import read_tables
 from prefbench.store.folder import Folder
 
-NO_RULES = ("methods", "schedulers", "grid", "trivial")
-"""Tables that say which rows are run: a folder may have more of them, and other hyper-parameters, under the same rules."""
+ROWS = ("methods", "schedulers", "grid", "trivial")
+"""Tables that say which rows a track runs: a folder may have further ones, and other hyper-parameters, under the same rules."""
 
-NO_RULES_OF_TRACK = ("description", "seeds")
-"""Keys of [track] that say nothing about a row that was run: seeds are paired where both folders have them."""
+UNRULED = ("description", "seeds")
+"""Keys of [track] that change nobody's result: seeds are paired where both folders have them."""
+
+OWN = ("learning_rate", "dtype")
+"""Training settings that a method or a machine has of its own."""
 
 SHOWN = 4
-"""Differing rules that the message names."""
+"""Differing rules that a message names."""
+
+
+def rules(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a track's tables that may not change without a new version; harnesses by name."""
+    kept = {name: table for name, table in tables.items() if name not in ROWS}
+    head = {key: value for key, value in tables["track"].items() if key not in UNRULED}
+    return {**kept, "track": head, "harness": {table.get("name"): table for table in tables.get("harness", [])}}
+
+
+def shared_settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What every cell of a board has in common, with defaults filled in: pairs and models, budget, harnesses, judge.
+
+    The budget is missing where nothing was trained.
+    """
+    train, answer, judge = (record["include"][stage] for stage in ("train", "answer", "judge"))
+    settings = {
+        "core_numerics_version": train.get("core_numerics_version"),
+        "source": train.get("source"),
+        "harness": {name: found["options"] for name, found in answer.get("harnesses", {}).items()},
+        "judge": {key: value for key, value in (judge.get("judge") or {}).items() if key != "origin"},
+    }
+    if "train" in train:
+        settings["train"] = {key: value for key, value in train["train"].items() if key not in OWN}
+    return settings
+
+
+# ---------------------------------------------------------------- folders against each other
 
 
 def refuse_other_rules(folders: Sequence[Path]) -> None:
@@ -37,18 +67,14 @@ def refuse_other_rules(folders: Sequence[Path]) -> None:
 
 def differing_rules(first: Folder, second: Folder) -> list[str]:
     """``track.version: 1 -> 2``, a line for each rule that differs, name and version first."""
-    lines = differences(_rules(first), _rules(second))
+    lines = differences(_rules_of(first), _rules_of(second))
     return sorted(lines, key=lambda line: not line.startswith(("track.name:", "track.version:")))
 
 
-def _rules(folder: Folder) -> dict[str, Any]:
-    """The tables of the track file that are rules. The source is what it said of its data when a cell ran: where files lie is no rule."""
+def _rules_of(folder: Folder) -> dict[str, Any]:
+    """A folder's rules. The source is what it said of its data when a cell ran: where files lie is no rule."""
     tables = read_tables(folder)
-    rules = {name: table for name, table in tables.items() if name not in NO_RULES}
-    rules["track"] = {key: value for key, value in tables["track"].items() if key not in NO_RULES_OF_TRACK}
-    rules["harness"] = {table.get("name"): table for table in tables.get("harness", [])}
-    rules["source"] = _recorded_source(folder) or tables.get("source")
-    return rules
+    return {**rules(tables), "source": _recorded_source(folder) or tables.get("source")}
 
 
 def _recorded_source(folder: Folder) -> Mapping[str, Any] | None:

@@ -1,10 +1,12 @@
-"""``prefbench board``: check, show and render, on a folder judged by an installed harness."""
+"""``prefbench board``: check, show, render, add and diff, on a folder judged by an installed harness."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +98,41 @@ def test_show_prints_a_short_table_for_people(folder: Path, format: str) -> None
 def test_harnesses_get_the_tracks_options_and_nothing_else_needs_to_be_installed(folder: Path) -> None:
     assert "nowhere" in (folder / "track.toml").read_text()
     assert harnesses_of(folder, None) == {"held_out": HeldOut(divergence_prompts=12)}
+
+
+@pytest.fixture
+def repository(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The board, committed, in the current folder."""
+    root = folder.parents[1]
+    monkeypatch.setenv("PREFBENCH_CACHE", str(root.parent / "cache"))
+    monkeypatch.chdir(root)
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    for arguments in (["init", "-q"], ["add", "leaderboards"], [*who, "commit", "-q", "-m", "boards"]):
+        subprocess.run(["git", *arguments], check=True)
+    return root
+
+
+def test_add_goes_to_the_tracks_board_and_says_what_became_of_each_cell(repository: Path) -> None:
+    shutil.copytree("leaderboards/tiny", "run")
+    shutil.rmtree("leaderboards/tiny")
+    result = invoke("add", "run", "--submitted", "--format", "json")
+    assert json.loads(result.stdout) == [{"cell": "dpo.uniform.s0", "action": "added"}]
+    assert "leaderboards/tiny: 1 added" in result.stderr
+    assert invoke("check").exit_code == 0
+    assert "submitted" in invoke("show", "leaderboards/tiny", "--format", "md").stdout
+
+
+def test_a_tracks_name_does_not_lead_out_of_the_boards(repository: Path) -> None:
+    shutil.copytree("leaderboards/tiny", "run")
+    path = Path("run/track.toml")
+    path.write_text(path.read_text().replace('"tiny"', '"../../tiny"'))
+    assert "is no folder's name" in str(invoke("add", "run").exception)
+
+
+def test_diff_finds_a_board_that_is_gone_and_fails(repository: Path) -> None:
+    assert invoke("diff").exit_code == 0
+    shutil.rmtree("leaderboards")
+    result = invoke("diff", "--format", "json")
+    assert result.exit_code == 1
+    (row,) = json.loads(result.stdout)
+    assert (row["board"], row["change"], row["name"]) == ("leaderboards/tiny", "removed", "dpo.uniform.s0")

@@ -174,6 +174,7 @@ def record(cell: tuple[str, str, int], status: str, result: dict[str, Any]) -> d
         keys[stage] = stage_key(stage, include[stage])
     return {
         "cell": name_of(cell),
+        "mode": "reproduced",
         "track": {"name": "tiny", "version": 2, "seed_varies": ["order", "sampling"], "tuning": "pre-tuned"},
         "method": {
             "label": method,

@@ -98,7 +98,7 @@ def test_board_csv_has_every_number_with_its_interval(tmp_path: Path) -> None:
     board = render(tmp_path, HARNESSES)
     rows = list(csv.DictReader((tmp_path / "board.csv").open()))
     best, row = rows[0], board.rows[0]
-    assert list(best)[:6] == ["method", "scheduler", "seeds", "gold_win_rate", "gold_win_rate_low", "gold_win_rate_high"]
+    assert list(best)[:7] == ["method", "scheduler", "seeds", "mode", "gold_win_rate", "gold_win_rate_low", "gold_win_rate_high"]
     assert float(best["gold_win_rate_low"]) == pytest.approx(row.metrics["gold_win_rate"].low, rel=1e-5)
     assert (best["train_seconds"], best["pairs_forward"], best["pairs_backward"]) == ("3", "320", "160")
     assert (best["duel_judged"], best["duel_null"]) == ("120", "0")
@@ -131,7 +131,7 @@ def test_rows_for_printing_are_short_for_people_and_whole_for_machines(tmp_path:
 
 def test_an_empty_board_has_a_header(tmp_path: Path) -> None:
     write_board(tmp_path, World(rows={}))
-    assert board_csv(read_board(tmp_path, HARNESSES)) == "method,scheduler,seeds\n"
+    assert board_csv(read_board(tmp_path, HARNESSES)) == "method,scheduler,seeds,mode\n"
 
 
 def test_missing_items_of_a_finished_cell_are_an_error_that_names_the_file(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from prefbench.report.board import render
-from prefbench.report.check import ITEMS_LIMIT, Problem, check
+from prefbench.report.check import check
+from prefbench.report.problems import Problem
+from prefbench.report.structure import ITEMS_LIMIT
 from prefbench.store.folder import Folder
 from tests.report.synthetic import HARNESSES, name_of, write_board, write_cell, write_diverged
 
@@ -218,3 +220,14 @@ def test_a_new_cell_needs_a_new_rendering(sound: Folder) -> None:
     render(sound.root, HARNESSES)
     assert problems(sound) == []
     assert name_of(("dpo", "uniform", 3)) in sound.records()
+
+
+def test_a_mode_that_is_none(sound: Folder) -> None:
+    edit_record(sound, lambda record: record.update(mode="blessed"))
+    assert (only(sound).what, only(sound).found) == ("mode", "'blessed'")
+
+
+@pytest.mark.parametrize("change", [{"was": "0" * 64, "reason": " "}, {"was": "before", "reason": "why"}, {"reason": "why"}])
+def test_a_change_without_a_reason_or_without_what_was_there(sound: Folder, change: dict[str, str]) -> None:
+    edit_record(sound, lambda record: record.update(changes=[change]))
+    assert (only(sound).file, only(sound).what) == (f"records/{CELL}.json", "changes")
