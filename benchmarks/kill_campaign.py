@@ -112,6 +112,12 @@ def stage_of(kind: str, task: str, data: Any) -> str:
     return "record" if kind == "done" and "." in task else ""
 
 
+def on_two_cores() -> None:
+    """Two workers of one thread each, in every run: where more cores let a run choose by measuring, two runs could choose differently."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+
+
 @dataclass(frozen=True)
 class Place:
     """A track with a folder and a cache for one run of it."""
@@ -122,14 +128,14 @@ class Place:
     def start(self) -> subprocess.Popen[str]:
         """The run that tells its stages, in a process group of its own."""
         command = [sys.executable, __file__, "--drive", str(self.track), str(self.folder / "run")]
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True, "preexec_fn": on_two_cores}
         return subprocess.Popen(command, env=self._environment(), start_new_session=True, **pipes)
 
     def resume(self) -> None:
         """The command itself, to its end. Raises CalledProcessError with what it said where it fails."""
         code = "from prefbench.cli.main import main; main()"
         command = [sys.executable, "-c", code, "run", str(self.track), "--out", str(self.folder / "run"), "--jobs", "2"]
-        subprocess.run(command, env=self._environment(), check=True, capture_output=True, text=True)
+        subprocess.run(command, env=self._environment(), check=True, capture_output=True, text=True, preexec_fn=on_two_cores)
 
     def results(self) -> dict[str, Any]:
         """The ``result`` part of every record, by cell."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
+import random
 import resource
 import shutil
 import signal
@@ -16,17 +17,18 @@ from typing import Any
 
 import pytest
 
-from prefbench.report.check import check
-from prefbench.run import plan_run, run
+from prefbench.cli.run import exit_code
+from prefbench.config import Selection
+from prefbench.errors import PrefbenchError
+from prefbench.run import RunOptions, plan_run, run
 from prefbench.store.folder import Folder
-from prefbench.train.device import usable_cores
-from tests.test_run import TRACK, options, results
+from prefbench.store.sealed import read_sealed, write_sealed
+from tests.bad_input.place import TRACK, good_folder
+from tests.test_run import results
 
 ROOT = Path(__file__).parents[1]
-LONGER = TRACK.replace("steps = 4\npool", "steps = 400\npool").replace("seeds = [0, 1]", "seeds = [0]")
-JOBS = str(usable_cores())
-"""One thread each, as in this process: another number of threads may sum in another order."""
-CELLS = ["base.-.s0", "dpo.loss-ranked.s0", "dpo.uniform.s0", "sft.-.s0"]
+LONGER = TRACK.replace("steps = 2\n", "steps = 1500\n").replace('schedulers = ["uniform"]', 'schedulers = ["uniform", "half"]')
+CELLS = ["dpo.half.s0", "dpo.uniform.s0", "sft.-.s0"]
 
 FAULTY = """
 import os, resource, signal, time
@@ -72,9 +74,14 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from prefbench.cli.main import main; main()", *arguments]
 
 
+def on_one_core() -> None:
+    """One worker with one thread, as the undisturbed run has it: another number of threads may sum in another order."""
+    os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
-    """One cache for the module: the miniature world is trained once."""
+    """One cache for the module."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -84,25 +91,43 @@ def use_cache(cache, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, cache) -> Path:
-    """A finished run of the longer miniature track, not to be changed."""
-    folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFBENCH_CACHE", str(cache))
-        run(options(folder, LONGER), lambda _: None)
+def good(tmp_path_factory) -> Path:
+    """A tiny model, its pairs, and a track that trains it for seconds."""
+    folder = good_folder(tmp_path_factory.mktemp("good"))
+    (folder / "track.toml").write_text(LONGER)
     return folder
 
 
+@pytest.fixture(scope="module")
+def finished(good, cache) -> Path:
+    """The same after an undisturbed run, not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFBENCH_CACHE", str(cache))
+        run(in_this_process(good), lambda _: None)
+    return good
+
+
 @pytest.fixture
-def place(tmp_path) -> Path:
-    """A folder with the longer track."""
-    (tmp_path / "mini.toml").write_text(LONGER)
-    return tmp_path
+def place(good, tmp_path) -> Path:
+    """A folder with the model, the pairs and the track, and no run."""
+    shutil.copytree(good, tmp_path / "place", ignore=shutil.ignore_patterns("run"))
+    return tmp_path / "place"
 
 
-def prefbench(place: Path, cache: Path, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    told = {"cwd": place, "env": environment(cache), "capture_output": True, "text": True, "timeout": 300, **more}
-    return subprocess.run(command(*arguments), check=False, **told)
+def in_this_process(folder: Path, **changes: Any) -> RunOptions:
+    return RunOptions(track=str(folder / "track.toml"), out=folder / "run", in_process=True, **changes)
+
+
+def start(place: Path, cache: Path, *arguments: str) -> subprocess.Popen[str]:
+    told: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "preexec_fn": on_one_core}
+    return subprocess.Popen(command(*arguments), cwd=place, env=environment(cache), **told)
+
+
+def prefbench(
+    place: Path, cache: Path, *arguments: str, preexec_fn: Callable[[], object] = on_one_core
+) -> subprocess.CompletedProcess[str]:
+    told: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 300, "preexec_fn": preexec_fn}
+    return subprocess.run(command(*arguments), check=False, cwd=place, env=environment(cache), **told)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
@@ -112,58 +137,58 @@ def wait_for(condition: Callable[[], object], seconds: float = 120.0) -> None:
         time.sleep(0.02)
 
 
+RUN = ("run", "track.toml", "--out", "run")
+CHECKPOINT = Path("run", "cells", "dpo.uniform.s0", "checkpoint.safetensors")
+
 # ---------------------------------------------------------------- kill, interrupt, limits
 
 
 def test_a_run_that_was_killed_in_the_middle_of_training_goes_on_from_its_checkpoint(place, cache, finished):
-    running = subprocess.Popen(command("run", "mini.toml", "--out", "run", "--jobs", JOBS), cwd=place, env=environment(cache), stderr=-3)
-    checkpoint = place / "run" / "cells" / "dpo.uniform.s0" / "checkpoint.safetensors"
-    wait_for(checkpoint.exists)
+    running = start(place, cache, *RUN)
+    wait_for((place / CHECKPOINT).exists)
     running.kill()
-    running.wait()
+    running.communicate()
     assert not (place / "run" / "records" / "dpo.uniform.s0.json").exists()
-    again = prefbench(place, cache, "run", "mini.toml", "--out", "run", "--jobs", JOBS)
+    again = prefbench(place, cache, *RUN)
     assert again.returncode == 0, again.stderr
-    assert not checkpoint.exists()
+    assert not (place / CHECKPOINT).exists()
     assert results(place) == results(finished)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_the_run_in_good_order_and_says_how_to_go_on(place, cache, finished, number, code):
-    arguments = ["run", "mini.toml", "--out", "run", "--jobs", JOBS]
-    running = subprocess.Popen(command(*arguments), cwd=place, env=environment(cache), stderr=subprocess.PIPE, text=True)
-    wait_for((place / "run" / "cells" / "dpo.uniform.s0" / "checkpoint.safetensors").exists)
+    running = start(place, cache, *RUN)
+    wait_for((place / CHECKPOINT).exists)
     running.send_signal(number)
     _, said = running.communicate(timeout=120)
     assert running.returncode == code
-    assert "stopped: interrupted" in said
-    assert f"prefbench run mini.toml --out run --jobs {JOBS}" in said
+    assert "stopped: interrupted; go on with:\n  prefbench run track.toml --out run" in said
     assert "Traceback" not in said
     record = Folder(place / "run").read_record("dpo.uniform.s0")
     assert (record["status"], record["result"]) == ("interrupted", {})
-    assert prefbench(place, cache, *arguments).returncode == 0
+    assert prefbench(place, cache, *RUN, "--in-process").returncode == 0
     assert results(place) == results(finished)
 
 
-def test_a_time_limit_ends_the_run_with_a_code_of_its_own_and_the_same_command_goes_on(place, cache, finished):
-    limited = prefbench(place, cache, "run", "mini.toml", "--out", "run", "--in-process", "--max-minutes", "0.0001")
-    assert limited.returncode == 4
-    assert "stopped: the time that --max-minutes gives is up" in limited.stderr
-    assert prefbench(place, cache, "run", "mini.toml", "--out", "run", "--in-process").returncode == 0
+def test_a_time_limit_ends_the_run_with_a_code_of_its_own_and_the_same_command_goes_on(place, finished):
+    limited = run(in_this_process(place, max_minutes=1e-3), lambda _: None)
+    assert limited.stopped == "the time that --max-minutes gives is up"
+    assert exit_code(limited) == 4
+    assert results(place) != results(finished)
+    assert exit_code(run(in_this_process(place), lambda _: None)) == 0
     assert results(place) == results(finished)
 
 
 def test_two_runs_in_one_folder_are_one_too_many(place, cache):
-    running = subprocess.Popen(command("run", "mini.toml", "--out", "run"), cwd=place, env=environment(cache), stderr=-3, stdout=-3)
+    running = start(place, cache, *RUN)
     try:
         wait_for((place / "run" / "track.toml").exists)
-        second = prefbench(place, cache, "run", "mini.toml", "--out", "run")
+        with pytest.raises(PrefbenchError, match="another `prefbench run` is at work in") as refused:
+            run(in_this_process(place), lambda _: None)
     finally:
         running.kill()
-        running.wait()
-    assert second.returncode == 2
-    assert "error: another `prefbench run` is at work in run" in second.stderr
-    assert "--out" in second.stderr
+        running.communicate()
+    assert "--out" in refused.value.hint
 
 
 # ---------------------------------------------------------------- workers that fail alone
@@ -172,19 +197,17 @@ def test_two_runs_in_one_folder_are_one_too_many(place, cache):
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory, cache) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A run in which every fault happens once, in a worker that the next cell would get too."""
-    folder = tmp_path_factory.mktemp("faulty")
+    folder = good_folder(tmp_path_factory.mktemp("faulty"))
     methods = ", ".join(f'"{fault}"' for fault in FAULTS)
-    text = TRACK.replace('methods = ["dpo"]', f'methods = [{methods}, "dpo"]').replace(', "loss-ranked"', "").replace("[0, 1]", "[0]")
-    (folder / "mini.toml").write_text(text)
-    plugin = faulty_plugin(folder, *FAULTS)
-    arguments = ["run", "mini.toml", "--out", "run", "--plugin", str(plugin), "--jobs", "1", "--stall-minutes", "0.1"]
-    return folder, prefbench(folder, cache, *arguments)
+    (folder / "track.toml").write_text(TRACK.replace('methods = ["dpo"]', f'methods = [{methods}, "dpo"]'))
+    faulty_plugin(folder, *FAULTS)
+    return folder, prefbench(folder, cache, *RUN, "--plugin", "faulty.py", "--stall-minutes", "0.05")
 
 
 @pytest.mark.parametrize(
     ("fault", "status", "type_", "message"),
     [
-        ("hangs", "timeout", "Stalled", "said nothing for 6 seconds"),
+        ("hangs", "timeout", "Stalled", "said nothing for 3 seconds"),
         ("dies", "failed", "WorkerDied", "exit code -9"),
         ("raises", "failed", "ZeroDivisionError", "halfway through"),
         ("allocates", "oom", "RuntimeError", "can't allocate memory"),
@@ -208,133 +231,70 @@ def test_an_error_names_its_last_frames_and_its_log(faulty):
     assert "ZeroDivisionError: halfway through" in (folder / "run" / error["log"]).read_text()
 
 
-def test_what_failed_is_left_alone_until_it_is_asked_for(faulty, cache):
+def test_what_failed_is_left_alone_until_it_is_asked_for(faulty):
     folder, _ = faulty
-    plugin = folder / "faulty.py"
-    arguments = ["run", "mini.toml", "--out", "run", "--plugin", str(plugin), "--jobs", "1", "--only", "raises"]
-    left = prefbench(folder, cache, *arguments)
-    assert left.returncode == 1
-    assert "0 of 3 cells to run" in left.stderr
-    assert "failed: raises.uniform.s0: ZeroDivisionError: halfway through" in left.stderr
-    assert "1 of 3 cells to run" in prefbench(folder, cache, *arguments, "--retry-failed").stderr
+    given = in_this_process(folder, plugin_files=(folder / "faulty.py",), selection=Selection(only=("raises",)))
+    left = plan_run(given)
+    assert left.pending == []
+    assert left.failed == {"raises.uniform.s0": "ZeroDivisionError: halfway through"}
+    assert exit_code(run(given, lambda _: None)) == 1
+    again = dataclasses.replace(given, retry_failed=True)
+    assert [cell.id for cell in plan_run(again).pending] == ["raises.uniform.s0"]
+    (folder / "faulty.py").write_text((folder / "faulty.py").read_text().replace("raise ZeroDivisionError", "return str"))
+    assert plan_run(given).states["raises.uniform.s0"].status == "stale"  # a mended plugin need not be asked for
 
 
-def test_fail_fast_stops_at_the_first_failure(tmp_path, cache):
-    text = LONGER.replace('methods = ["dpo"]', 'methods = ["raises", "dpo"]')
-    given = options(tmp_path, text, plugin_files=(faulty_plugin(tmp_path, "raises"),), fail_fast=True)
-    ended = run(given, lambda _: None)
+def test_fail_fast_stops_at_the_first_failure(place):
+    (place / "track.toml").write_text(LONGER.replace('methods = ["dpo"]', 'methods = ["raises", "dpo"]'))
+    ended = run(in_this_process(place, plugin_files=(faulty_plugin(place, "raises"),), fail_fast=True), lambda _: None)
     assert list(ended.failed) == ["raises.uniform.s0"]
     assert "--fail-fast" in ended.stopped
-    assert not Folder(given.out).record_path("dpo.uniform.s0").exists()
+    assert not Folder(place / "run").record_path("dpo.uniform.s0").exists()
 
 
-def test_when_shared_work_fails_every_cell_that_needs_it_has_a_record_with_the_cause(tmp_path):
-    given = options(tmp_path, LONGER.replace("max_length = 80", "max_length = 5"))
-    ended = run(given, lambda _: None)
-    record = Folder(given.out).read_record("dpo.uniform.s0")
+def test_when_shared_work_fails_every_cell_that_needs_it_has_a_record_with_the_cause(place):
+    (place / "track.toml").write_text(LONGER.replace("max_length = 40", "max_length = 2"))
+    ended = run(in_this_process(place), lambda _: None)
+    record = Folder(place / "run").read_record("dpo.uniform.s0")
     assert record["error"]["type"] == "NeedsFailed"
-    assert "longer than 5 tokens" in record["error"]["message"]
-    assert Folder(given.out).read_record("sft.-.s0")["status"] == "done"
-    assert set(ended.failed) == {"dpo.uniform.s0", "dpo.loss-ranked.s0"}
+    assert "longer than 2 tokens" in record["error"]["message"]
+    assert Folder(place / "run").read_record("sft.-.s0")["status"] == "done"
+    assert set(ended.failed) == {"dpo.uniform.s0", "dpo.half.s0"}
 
 
-# ---------------------------------------------------------------- damage
+def test_a_cell_that_got_nowhere_does_not_cost_the_result_that_was_there(place):
+    (place / "track.toml").write_text(TRACK)
+    run(in_this_process(place), lambda _: None)
+    before = results(place)
+    (place / "track.toml").write_text(TRACK.replace("max_length = 40", "max_length = 2"))
+    assert set(run(in_this_process(place), lambda _: None).failed) == {"dpo.uniform.s0"}
+    assert results(place) == before
+    (place / "track.toml").write_text(TRACK.replace("steps = 2", "steps = 3"))
+    run(in_this_process(place, max_minutes=0.0), lambda _: None)
+    assert results(place) == before
 
 
-def flip(path: Path) -> None:
-    """Change one bit in the middle of a file."""
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def copied(finished: Path, cache: Path, to: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The finished run, and the cache that it was made with, to be damaged."""
-    shutil.copytree(finished, to / "copy")
-    shutil.copytree(cache, to / "cache")
-    monkeypatch.setenv("PREFBENCH_CACHE", str(to / "cache"))
-    return to / "copy"
-
-
-def rerun(folder: Path) -> None:
-    given = options(folder, LONGER)
-    ended = run(given, lambda _: None)
-    assert ended.failed == {}
-    assert check(given.out, plan_run(given).planner.harnesses()) == []
-
-
-@pytest.mark.parametrize(
-    "file",
-    [
-        "records/dpo.uniform.s0.json",
-        "items/dpo.uniform.s0.jsonl.gz",
-        "artefacts/alpaca_eval.json.gz",
-    ],
-)
-def test_a_damaged_result_is_set_aside_and_made_again(finished, cache, tmp_path, monkeypatch, file):
-    folder = copied(finished, cache, tmp_path, monkeypatch)
-    flip(folder / "run" / file)
-    rerun(folder)
-    assert results(folder) == results(finished)
-    assert (folder / "run" / f"{file}.damaged").exists()
-    assert (folder / "run" / file).read_bytes() == (finished / "run" / file).read_bytes() or file.startswith("records/")
-
-
-STAGE_FILES = [
-    "train.json",
-    "policy/model.safetensors",
-    "answer.json",
-    "answers.mt_bench.jsonl.gz",
-    "judge.json",
-    "judged.alpaca_eval.jsonl.gz",
-    "score.json",
-]
-
-
-@pytest.mark.parametrize("file", STAGE_FILES)
-@pytest.mark.parametrize("change", [flip, lambda path: path.unlink()], ids=["damaged", "deleted"])
-def test_a_stage_whose_files_are_damaged_or_gone_is_made_again(finished, cache, tmp_path, monkeypatch, file, change):
-    folder = copied(finished, cache, tmp_path, monkeypatch)
-    change(folder / "run" / "cells" / "dpo.uniform.s0" / file)
-    Folder(folder / "run").record_path("dpo.uniform.s0").unlink()
-    rerun(folder)
-    assert results(folder) == results(finished)
-
-
-@pytest.mark.parametrize(
-    "pattern", ["columns/reference/*.safetensors", "calibration/*.json.gz", "prefworld/*/pairs/*.gz", "prefworld/*/sft/*.safetensors"]
-)
-def test_a_damaged_cache_is_set_aside_and_made_again(finished, cache, tmp_path, monkeypatch, pattern):
-    folder = copied(finished, cache, tmp_path, monkeypatch)
-    files = list((tmp_path / "cache").glob(pattern))
-    assert files
-    for file in files:
-        flip(file)
-    shutil.rmtree(folder / "run")
-    rerun(folder)
-    assert results(folder) == results(finished)
-    assert list((tmp_path / "cache").rglob("*.damaged"))
-
-
-def test_stored_choices_are_reused_and_damaged_ones_made_again(place, cache):
-    arguments = ["run", "mini.toml", "--out", "run", "--only", "dpo", "--scheduler", "uniform"]
-    assert prefbench(place, cache, *arguments).returncode == 0
-    choices = place / "run" / "choices.json"
-    chosen = choices.read_bytes()
-    flip(choices)
-    record = Folder(place / "run").record_path("dpo.uniform.s0")
+def test_stored_choices_are_reused_and_damaged_ones_made_again(place, cache, monkeypatch, caplog):
+    (place / "track.toml").write_text(TRACK)
+    given = dataclasses.replace(in_this_process(place), in_process=False, jobs=1)
+    run(given, lambda _: None)
+    choices, record = place / "run" / "choices.json", Folder(place / "run").record_path("dpo.uniform.s0")
+    write_sealed(choices, {**read_sealed(choices), "threads": 1, "seconds_by_threads": {"1": 12345.0}})
     record.unlink()
-    again = prefbench(place, cache, *arguments)
-    assert "choices.json.damaged" in again.stderr
-    assert json.loads(choices.read_text()).keys() == json.loads(chosen).keys()
-    assert record.exists()
+    run(given, lambda _: None)
+    assert read_sealed(choices)["seconds_by_threads"] == {"1": 12345.0}
+    choices.write_text(choices.read_text().replace("12345.0", "1.0"))
+    record.unlink()
+    run(given, lambda _: None)
+    assert (place / "run" / "choices.json.damaged").exists()
+    assert "12345.0" not in choices.read_text()
 
 
 # ---------------------------------------------------------------- no room, no right
 
 FULL_DISK = """
 set -e
-mount -t tmpfs -o size=700k tmpfs {folder}
+mount -t tmpfs -o size=300k tmpfs {folder}
 set +e
 {command} 2> {folder}.said
 echo $? > {folder}.code
@@ -368,7 +328,7 @@ def in_namespace(script: str) -> None:
 def shell_command(place: Path, cache: Path, out: Path) -> str:
     variables = {name: value for name, value in environment(cache).items() if name.startswith(("PREFBENCH", "OMP", "PYTHONPATH"))}
     words = " ".join(f"{name}='{value}'" for name, value in variables.items())
-    return f"{words} {sys.executable} -c 'from prefbench.cli.main import main; main()' run {place / 'mini.toml'} --out {out} --in-process"
+    return f"{words} {sys.executable} -c 'from prefbench.cli.main import main; main()' run {place / 'track.toml'} --out {out} --in-process"
 
 
 def test_a_full_disk_ends_the_run_with_a_clear_error_and_the_same_command_goes_on_when_there_is_room(place, cache, finished):
@@ -396,13 +356,17 @@ def test_a_folder_that_cannot_be_written_is_said_so_and_left_as_it_is(place, cac
 
 
 def test_a_used_up_quota_in_a_worker_stops_the_run_and_leaves_what_is_finished(place, cache, finished):
-    """Files may have 200 kB: a checkpoint is larger, a record is not."""
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # noqa: E731
-    said = prefbench(place, cache, "run", "mini.toml", "--out", "run", "--jobs", JOBS, preexec_fn=limit)
+    """Files may have 20 kB: a checkpoint is larger, a record is not."""
+
+    def limit() -> None:
+        on_one_core()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    said = prefbench(place, cache, *RUN, preexec_fn=limit)
     assert said.returncode == 1
     assert "cannot be written: File too large" in said.stderr
     assert "hint: free some space" in said.stderr
     assert "Traceback" not in said.stderr
-    assert set(results(place)) <= {"base.-.s0", "sft.-.s0"}
-    assert prefbench(place, cache, "run", "mini.toml", "--out", "run", "--jobs", JOBS).returncode == 0
+    assert set(results(place)) <= {"sft.-.s0"}
+    assert prefbench(place, cache, *RUN).returncode == 0
     assert results(place) == results(finished)
