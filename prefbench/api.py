@@ -45,6 +45,22 @@ class Component:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
 
 
+class Stateful(Component):
+    """A component that may change while a policy trains; a run that was killed goes on with its state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint holds of it: every attribute that is no option.
+
+        Mappings with text keys, lists, tuples, numbers, texts, numpy arrays and torch tensors; one that keeps anything else says here how.
+        """
+        options = self.options()
+        return {name: value for name, value in vars(self).items() if name not in options}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""
+        vars(self).update(state)
+
+
 # ---------------------------------------------------------------- pairs and questions
 
 Message = Mapping[str, str]
@@ -126,7 +142,7 @@ class PairBatch:
         return self.chosen_log_ratio - self.rejected_log_ratio
 
 
-class Objective(Component, ABC):
+class Objective(Stateful, ABC):
     """A preference loss. A subclass is a dataclass; its fields are its hyper-parameters."""
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -142,13 +158,6 @@ class Objective(Component, ABC):
 
     def update(self, batch: PairBatch) -> None:
         """Change state (moving averages, queues); called exactly once per optimiser step, before ``per_pair``, on the trained pairs, detached."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """JSON-able state for the checkpoint."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``state_dict`` gave."""
 
 
 # ---------------------------------------------------------------- schedulers
@@ -174,7 +183,7 @@ class Pool:
         return len(self.ids)
 
 
-class Scheduler(Component, ABC):
+class Scheduler(Stateful, ABC):
     """Chooses which of the n pairs of a pool are trained on."""
 
     wants: ClassVar[tuple[str, ...]] = ()
@@ -194,13 +203,6 @@ class Scheduler(Component, ABC):
 
     def observe(self, previous: Pool, chosen: np.ndarray, current: Pool) -> None:
         """Called one step later, because a scheduler's reward is how the next pool looks."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """JSON-able state for the checkpoint."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``state_dict`` gave."""
 
 
 # ---------------------------------------------------------------- columns

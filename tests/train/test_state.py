@@ -28,7 +28,7 @@ STEPS = 6
 
 @dataclass
 class Remembers(Objective):
-    """Every loss depends on all steps before, and on a number of the objective's own stream."""
+    """Every loss depends on all steps before, and on a number of the objective's own stream; it says itself what its state is."""
 
     name = "remembers"
     batch_coupled = True
@@ -51,7 +51,7 @@ class Remembers(Objective):
 
 @dataclass
 class Learns(Scheduler):
-    """An order of its own, and a weight per pair that what it observes moves."""
+    """An order of its own, and a weight per pair that what it observes moves; what is no option counts as its state."""
 
     name = "learns"
     wants = ("margin",)
@@ -68,12 +68,6 @@ class Learns(Scheduler):
 
     def observe(self, previous, chosen, current):
         self.weights[previous.ids[chosen]] *= 1 + 0.1 * np.tanh(current.statistics["margin"].mean() - previous.statistics["margin"].mean())
-
-    def state_dict(self):
-        return {"weights": self.weights}
-
-    def load_state_dict(self, state):
-        self.weights = state["weights"]
 
 
 def forgetful(seed: int = 0) -> GPTNeoXForCausalLM:
