@@ -6,7 +6,7 @@ import dataclasses
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import WARNING, Handler, LogRecord
 from pathlib import Path
@@ -20,6 +20,7 @@ from prefbench.api import Objective, Scheduler
 from prefbench.config import UNTRAINED, Row
 from prefbench.engine.memory import is_out_of_memory
 from prefbench.engine.tasks import Report, WorkerSpentError, describe_error
+from prefbench.engine.worker import append
 from prefbench.errors import StorageError
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
 from prefbench.identity import digest
@@ -156,17 +157,10 @@ class CellRun:
         except StorageError:
             raise  # the run's affair: no other cell could write either
         except Exception as error:
-            self._log(traceback.format_exception(error))
+            append(self.shop.folder.log_path(self.cell.id), traceback.format_exception(error))
             if is_out_of_memory(error):
                 raise WorkerSpentError(self._outcome("oom", error=describe_error(error))) from None
             return self._outcome("failed", error=describe_error(error))
-
-    def _log(self, lines: list[str]) -> None:
-        log = self.shop.folder.log_path(self.cell.id)
-        with suppress(OSError):  # a disk that is full has more to say than this
-            log.parent.mkdir(exist_ok=True)
-            with log.open("a", encoding="utf-8") as file:
-                file.writelines(lines)
 
     def _outcome(self, status: str, result: dict[str, Any] | None = None, error: dict[str, Any] | None = None) -> Outcome:
         return Outcome(status, result or {}, error, self.seconds, peak_memory_bytes())

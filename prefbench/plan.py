@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -114,13 +114,22 @@ FAILED = ("failed", "oom", "timeout")
 """Statuses of cells that are run again only when asked for."""
 
 
-def cell_state(cell: Cell, folder: Folder) -> CellState:
-    """Where a cell stands in a run folder."""
+def cell_states(cells: Sequence[Cell], folder: Folder) -> dict[str, CellState]:
+    """Where each cell stands in a run folder."""
+    try:
+        calibration = digest(folder.artefacts())
+    except DamagedError:
+        calibration = ""  # that of no record
+    return {cell.id: cell_state(cell, folder, calibration) for cell in cells}
+
+
+def cell_state(cell: Cell, folder: Folder, calibration: str) -> CellState:
+    """Where a cell stands in a run folder whose artefacts have the digest ``calibration``."""
     finished = tuple(stage for stage in STAGES if mark_key(folder, cell.id, stage) == cell.keys[stage])
     if not folder.record_path(cell.id).exists():
         return CellState("planned", "not run yet" if not finished else f"{finished[-1]} is finished", finished)
     try:
-        record, calibration = folder.read_record(cell.id), digest(folder.artefacts())
+        record = folder.read_record(cell.id)
     except DamagedError as error:
         return CellState("damaged", str(error), finished)
     for stage in STAGES:

@@ -21,7 +21,7 @@ from prefbench.engine.tasks import Engine, Event, OnEvent, Task, Watch
 from prefbench.errors import PrefbenchError
 from prefbench.identity import digest
 from prefbench.ledger import Ledger
-from prefbench.plan import FAILED, FINISHED, Cell, CellState, Planner, cell_state
+from prefbench.plan import FAILED, FINISHED, Cell, CellState, Planner, cell_states
 from prefbench.record import Circumstances
 from prefbench.registry import Registry, load_registry
 from prefbench.report.board import Board, render
@@ -79,7 +79,7 @@ class Planned:
 
     def looked_at_again(self) -> Planned:
         """With the states that the folder shows now."""
-        return dataclasses.replace(self, states={cell.id: cell_state(cell, self.folder) for cell in self.cells})
+        return dataclasses.replace(self, states=cell_states(self.cells, self.folder))
 
 
 @dataclass(frozen=True)

@@ -100,10 +100,19 @@ def _refuse_other_than_pairs(pairs: Sequence[Pair]) -> None:
     if not pairs:
         raise PrefbenchError("the source has no training pairs", "pairs(seed) returns at least one", exit_code=1)
     for number, pair in enumerate(pairs):
-        if not isinstance(pair, Pair) or not all(isinstance(text, str) and text for text in (pair.chosen, pair.rejected)):
+        if not isinstance(pair, Pair) or not all(isinstance(text, str) for text in (pair.chosen, pair.rejected)):
             raise PrefbenchError(
                 f"the source's training pair {number} is {pair!r:.120}", "a Pair has a prompt and two answers that are texts", exit_code=1
             )
+
+
+def _refuse_answers_without_tokens(*sides: Sequence[Sequence[int]]) -> None:
+    """An empty text is an answer, which ends at once; where the tokenizer has no end of sequence, nothing of it is left to learn."""
+    for side in sides:
+        if not all(side):
+            number = next(row for row, ids in enumerate(side) if not ids)
+            hint = "give the tokenizer an end-of-sequence token, or leave out empty answers"
+            raise PrefbenchError(f"an answer of the source's training pair {number} has no token", hint, exit_code=1)
 
 
 def tokenise_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], max_length: int) -> TokenPairs:
@@ -116,6 +125,7 @@ def tokenise_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], ma
     prompt_ids = encode_prompts(tokenizer, prompts)
     chosen = encode_answers(tokenizer, prompts, prompt_ids, [pair.chosen for pair in pairs])
     rejected = encode_answers(tokenizer, prompts, prompt_ids, [pair.rejected for pair in pairs])
+    _refuse_answers_without_tokens(chosen, rejected)
     lengths = [len(p) + max(len(c), len(r)) for p, c, r in zip(prompt_ids, chosen, rejected, strict=True)]
     kept = [i for i, length in enumerate(lengths) if length <= max_length]
     return TokenPairs(

@@ -14,7 +14,7 @@ from typing import Any
 
 from prefbench.engine.memory import kills_for_memory
 from prefbench.engine.tasks import UNWATCHED, Event, OnEvent, Queue, Task, TaskStoppedError, Watch, WorkerSpentError, describe_error, finish
-from prefbench.engine.worker import resolve, serve
+from prefbench.engine.worker import append, resolve, serve
 
 STARTUP = 120.0
 """Seconds that a new worker may take to import what it needs, before its silence counts."""
@@ -54,8 +54,7 @@ class InProcessEngine:
             return Event("stopped", task.id)
         except Exception as error:
             if log:
-                log.parent.mkdir(parents=True, exist_ok=True)
-                log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+                append(log, traceback.format_exception(error))
             return Event("failed", task.id, describe_error(error))
 
     def close(self) -> None:

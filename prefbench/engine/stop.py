@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+logger = logging.getLogger("prefbench")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -58,6 +60,7 @@ class _Handlers:
         self.restore()
         self.request.signal = number
         self.request.ask("interrupted")
+        logger.warning("interrupted: what is in hand is finished or checkpointed; Ctrl-C again ends everything at once")
 
     def restore(self) -> None:
         for number, handler in self.before.items():

@@ -62,8 +62,8 @@ class Watch:
     """The reason to stop; empty as long as there is none."""
     silence: float = math.inf
     """Seconds after which a worker that has said nothing is ended, and its task failed as ``Stalled``."""
-    grace: float = 20.0
-    """Seconds that workers have to stop by themselves."""
+    grace: float = 60.0
+    """Seconds that workers have to stop by themselves, enough for the checkpoint of a large model."""
     log: Callable[[str], Path | None] = lambda task: None
     """The file for what a task prints, tracebacks included; it is removed where that is nothing."""
 

@@ -9,12 +9,12 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from prefbench.engine.tasks import Function, TaskStoppedError, WorkerSpentError, describe_error
 
@@ -75,16 +75,24 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
+def append(log: Path, lines: Iterable[str]) -> None:
+    """Add to a log. A disk that is full has more to say than this."""
+    with suppress(OSError):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+
+
 @contextmanager
 def _output_to(log: Path | None) -> Iterator[None]:
     """Standard output and error, also of libraries that are no Python, in a file; without a file they stay where they are."""
     if log is None:
         yield
         return
-    log.parent.mkdir(parents=True, exist_ok=True)
-    before = [os.dup(1), os.dup(2)]
     log.unlink(missing_ok=True)
-    with log.open("ab") as file:  # appending, because the task may add to it as well
+    append(log, ())
+    with _opened(log) as file:
+        before = [os.dup(1), os.dup(2)]
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
         faulthandler.enable()
@@ -96,5 +104,13 @@ def _output_to(log: Path | None) -> Iterator[None]:
             for stream, old in zip((1, 2), before, strict=True):
                 os.dup2(old, stream)
                 os.close(old)
-    if log.stat().st_size == 0:
+    if log.exists() and log.stat().st_size == 0:
         log.unlink()
+
+
+def _opened(log: Path) -> IO[bytes]:
+    """The log for appending, because the task may add to it as well; nowhere, where it cannot be written."""
+    try:
+        return log.open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")

@@ -68,3 +68,12 @@ def test_a_conversation_without_a_template_is_refused_with_what_to_do():
     tokenizer.chat_template = None
     with pytest.raises(PrefbenchError, match="chat template"):
         render(tokenizer, QUESTION)
+
+
+def test_an_answer_that_ends_at_once_is_an_answer_unless_nothing_ends_it():
+    pairs = [Pair(QUESTION, "w1", ""), Pair(QUESTION, "", "w2")]
+    tokenizer = word_tokenizer()
+    assert [words(ids) for ids in tokenise_pairs(tokenizer, pairs, max_length=7).rejected_ids] == [["<eos>"], ["w2", "<eos>"]]
+    plain = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, unk_token="<unk>")
+    with pytest.raises(PrefbenchError, match="pair 0 has no token"):
+        tokenise_pairs(plain, [Pair("w1 ", "w2", "")], max_length=7)
