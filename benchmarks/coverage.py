@@ -272,7 +272,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--boards", type=int, default=5000, help="simulated boards for each number (default 5000)")
-    parser.add_argument("--regression-boards", type=int, default=400, help="the same for the regression, which is slow (default 400)")
+    parser.add_argument("--regression-boards", type=int, default=1000, help="the same for the regression, which is slow (default 1000)")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     given = parser.parse_args()
     plan = [(line, scenario) for line in lines() for scenario in line.scenarios()]

@@ -59,7 +59,7 @@ def test_the_table_has_a_line_per_scenario_and_a_number_per_count_of_seeds() -> 
 
 
 def test_the_table_in_the_documentation_keeps_the_promises() -> None:
-    """Coverage of 91 to 98 % in every cell, and false verdicts at most 5 %, up to three standard errors of 5,000 or 400 boards."""
+    """Coverage of 91 to 98 % in every cell, and false verdicts at most 5 %, up to three standard errors of 5,000 or 1,000 boards."""
     text = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
     rows = [
         [cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines() if row.startswith(tuple(f"| {m} |" for m in DRAWS))
@@ -67,7 +67,7 @@ def test_the_table_in_the_documentation_keeps_the_promises() -> None:
     assert [(row[0], row[1], int(row[2])) for row in rows] == [(line.metric, line.world.name, line.questions) for line in lines()]
     for metric, _, _, _, differences, levels, false, _, _ in rows:
         assert all(91 <= float(share) <= 98 for share in (differences + " " + levels).split())
-        error = 100 * math.sqrt(0.05 * 0.95 / (400 if metric == REGRESSION else 5000))
+        error = 100 * math.sqrt(0.05 * 0.95 / (1000 if metric == REGRESSION else 5000))
         assert all(float(share) <= 5 + 3 * error for share in false.split())
 
 
