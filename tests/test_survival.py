@@ -19,10 +19,12 @@ import pytest
 
 from prefbench.cli.run import exit_code
 from prefbench.config import Selection
+from prefbench.engine.tasks import Event
 from prefbench.errors import PrefbenchError
 from prefbench.run import RunOptions, plan_run, run
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed, write_sealed
+from prefbench.train.log import EVERY
 from tests.bad_input.place import TRACK, good_folder
 from tests.test_run import results
 
@@ -149,8 +151,10 @@ def test_a_run_that_was_killed_in_the_middle_of_training_goes_on_from_its_checkp
     running.kill()
     running.communicate()
     assert not (place / "run" / "records" / "dpo.uniform.s0.json").exists()
-    again = prefbench(place, cache, *RUN)
-    assert again.returncode == 0, again.stderr
+    events: list[Event] = []
+    run(in_this_process(place), events.append)
+    steps = [event.data["step"] for event in events if event.task == "dpo.uniform.s0" and event.kind == "progress" and "step" in event.data]
+    assert steps[0] > EVERY  # gone on with, not started over
     assert not (place / CHECKPOINT).exists()
     assert results(place) == results(finished)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefbench.errors import PrefbenchError
-from prefbench.report.rules import refuse_other_rules
+from prefbench.report.rules import differing_rules, refuse_other_rules
 from prefbench.store.files import write_text
 from prefbench.store.folder import Folder
 from tests.report.synthetic import TRACK, write_board
@@ -47,7 +47,9 @@ def test_name_and_version_come_first(tmp_path: Path) -> None:
 
 def test_seeds_rows_and_words_are_no_rules(tmp_path: Path) -> None:
     edited = TRACK.replace("seeds = [0, 1, 2]", "seeds = [7]").replace("Forty questions.", "40 questions.")
-    refuse_other_rules(folders(tmp_path, f'{edited}\n[methods.dpo]\nbeta = 0.2\n[[grid]]\nmethods = ["dpo"]\n[trivial]\nrows = ["base"]\n'))
+    first, second = folders(tmp_path, f'{edited}\n[methods.dpo]\nbeta = 0.2\n[[grid]]\nmethods = ["dpo"]\n[trivial]\nrows = ["base"]\n')
+    assert first.joinpath("track.toml").read_text() != second.joinpath("track.toml").read_text()
+    assert differing_rules(Folder(first), Folder(second)) == []
 
 
 def test_other_data_under_the_same_track_is_refused(tmp_path: Path) -> None:
@@ -68,8 +70,4 @@ def test_where_the_same_data_lie_is_no_rule(tmp_path: Path) -> None:
         for cell, record in folder.records().items():
             train = {**record["include"]["train"], "source": {"name": "nowhere", "identity": {}}}
             folder.write_record(cell, {**record, "include": {**record["include"], "train": train}})
-    refuse_other_rules(paths)
-
-
-def test_one_folder_follows_its_own_rules(tmp_path: Path) -> None:
-    refuse_other_rules(folders(tmp_path, TRACK)[:1])
+    assert differing_rules(*map(Folder, paths)) == []

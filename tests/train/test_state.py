@@ -117,8 +117,9 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path, stops, make_mo
         with pytest.raises(TaskStoppedError):
             train(job, Clocks())
     torch.manual_seed(12345)  # a new process has another global stream
-    clocks = Clocks()
-    assert ends_with(job_in(tmp_path / "cut", make_model()), clocks) == whole
+    clocks, steps = Clocks(), list[object]()
+    assert ends_with(dataclasses.replace(job_in(tmp_path / "cut", make_model()), report=steps.append), clocks) == whole
+    assert len(steps) == STEPS - sum(stops)  # gone on with, not started over
     assert {"train", "select"} <= clocks.seconds.keys()
 
 
@@ -134,7 +135,9 @@ def test_a_checkpoint_that_is_due_is_written_without_being_asked_and_gone_on_fro
     killed_at: list[int] = []
     with pytest.raises(SystemExit):
         train(dataclasses.replace(job, report=killed), Clocks())
-    assert ends_with(job_in(tmp_path / "cut", tiny_llama())) == whole
+    steps: list[object] = []
+    assert ends_with(dataclasses.replace(job_in(tmp_path / "cut", tiny_llama()), report=steps.append)) == whole
+    assert len(steps) < STEPS
 
 
 def test_a_checkpoint_of_another_key_or_a_damaged_one_means_starting_over(tmp_path):
