@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from prefbench.api import Calibration, Column, Harness, Judge, JudgeReply, Source
+from prefbench.api import Calibration, Column, Harness, Judge, JudgeReply, Objective, Scheduler, Source
 from prefbench.columns.compute import Context, column_values, pair_column
 from prefbench.columns.reference import reference_column, reference_key
 from prefbench.config import UNTRAINED, Named, Track
@@ -146,9 +146,9 @@ class Workshop:
         names: list[str] = []
         for row in self.track.rows:
             if row.method in self.track.methods:
-                names += self.registry.get("objective", self.track.methods[row.method].objective.name).needs
+                names += cast(Objective, self.planner.component("objective", self.track.methods[row.method].objective)).needs
             if row.scheduler in self.track.schedulers:
-                names += self.registry.get("scheduler", self.track.schedulers[row.scheduler].scheduler.name).needs
+                names += cast(Scheduler, self.planner.component("scheduler", self.track.schedulers[row.scheduler].scheduler)).needs
         return sorted(set(names))
 
     def _column(self, name: str, context: Context, key: str) -> np.ndarray:

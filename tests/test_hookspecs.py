@@ -44,7 +44,7 @@ def test_every_kind_has_a_hook_and_every_hook_an_example() -> None:
 @pytest.mark.parametrize("component", ["prefbench_objectives"], indirect=True)
 def test_objective(component: Component) -> None:
     ones = torch.ones(2, dtype=torch.float64)
-    batch = PairBatch(-3 * ones, -8 * ones, -4 * ones, -4 * ones, ones, ones)
+    batch = PairBatch(-3 * ones, -8 * ones, -4 * ones, -4 * ones, ones, ones, ones)
     assert component.per_pair(batch).tolist() == pytest.approx([0.25, 0.25])  # type: ignore[attr-defined] # (1 - .1 * 5)^2
 
 

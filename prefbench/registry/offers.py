@@ -14,7 +14,7 @@ from types import ModuleType
 import pluggy
 
 from prefbench import hookspecs
-from prefbench.api import STATISTICS, Component
+from prefbench.api import PAIR_STATISTICS, POOL_STATISTICS, Component
 from prefbench.registry.candidates import Candidate
 from prefbench.registry.importing import guarded, line_of
 from prefbench.registry.options import option_fields, option_problems
@@ -118,17 +118,20 @@ def _class_problem(kind: Kind, cls: type[Component]) -> str:
         return f"does not define {', '.join(sorted(getattr(cls, '__abstractmethods__', ())))}"
     defaults = {key: field.default for key, field in option_fields(cls).items() if field.default is not dataclasses.MISSING}
     bad = [problem for key, problem in option_problems(cls, defaults) if key in defaults]
-    return f"has a default that it would refuse: {bad[0]}" if bad else _declaration_problem(cls)
+    return f"has a default that it would refuse: {bad[0]}" if bad else _declaration_problem(kind, cls)
 
 
-def _declaration_problem(cls: type[Component]) -> str:
-    """What is wrong with the names that a class says it reads; empty if nothing is."""
-    for attribute in ("needs", "wants"):
-        names = getattr(cls, attribute, ())
-        if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
+def _declaration_problem(kind: Kind, cls: type[Component]) -> str:
+    """What is wrong with the names that a class says it reads; empty if nothing is. What a property gives depends on options, and is read later."""
+    declared = {attribute: getattr(cls, attribute, ()) for attribute in ("needs", "wants")}
+    for attribute, names in declared.items():
+        if isinstance(names, property):
+            declared[attribute] = ()
+        elif not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
             return f"has {attribute} = {names!r}: write a tuple of names"
-    unknown = [name for name in getattr(cls, "wants", ()) if name not in STATISTICS]
-    hint = did_you_mean(unknown[0], STATISTICS) or f"there are {', '.join(STATISTICS)}" if unknown else ""
+    statistics = PAIR_STATISTICS if kind == "objective" else POOL_STATISTICS
+    unknown = [name for name in declared["wants"] if name not in statistics]
+    hint = did_you_mean(unknown[0], statistics) or f"there are {', '.join(statistics)}" if unknown else ""
     return f"wants the statistic {unknown[0]!r}, and there is none: {hint}" if unknown else ""
 
 
@@ -138,8 +141,8 @@ def _origin(cls: type[Component], candidate: Candidate) -> Origin:
 
 def _source_sha256(cls: type[Component]) -> str:
     """sha256 of the file that defines the class, followed by the files of the classes that it builds on, prefbench's and Python's apart."""
-    settled = {"prefbench.api", "abc", "builtins", "typing"}
-    modules = dict.fromkeys(base.__module__ for base in cls.__mro__ if base.__module__ not in settled)
+    settled = ("prefbench.api.", "abc.", "builtins.", "typing.")
+    modules = dict.fromkeys(base.__module__ for base in cls.__mro__ if not f"{base.__module__}.".startswith(settled))
     files = [getattr(sys.modules.get(module), "__file__", None) for module in modules]
     digest = hashlib.sha256()
     for file in files:

@@ -12,6 +12,7 @@ import torch
 from prefbench.api import Objective, PairBatch, Scheduler
 from prefbench.config import TrainRules
 from prefbench.data.tokens import TokenPairs
+from prefbench.streams import stream_seed
 from prefbench.train.forward import MicroBatch, Scorer, micro_batches
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class TrainJob:
     report: Callable[[Mapping[str, Any]], None] = lambda _: None
     checkpoint: Checkpoint | None = None
 
+    def progress(self, step: int) -> float:
+        """From 0 at the first step to 1 at the last."""
+        return step / max(1, self.rules.steps - 1)
+
 
 def pair_micro_batches(job: TrainJob, ids: np.ndarray) -> list[MicroBatch]:
     """The chosen answers of K pairs as sequences 0..K-1, the rejected as K..2K-1, cut into micro-batches."""
@@ -62,8 +67,8 @@ def gather(graphs: list[tuple[MicroBatch, torch.Tensor]], count: int) -> torch.T
     return leaves
 
 
-def pair_batch(job: TrainJob, ids: np.ndarray, leaves: torch.Tensor, progress: float, rng: torch.Generator) -> PairBatch:
-    """K pairs as an objective sees them; ``leaves`` holds the chosen log-probs, then the rejected."""
+def pair_batch(job: TrainJob, ids: np.ndarray, leaves: torch.Tensor, step: int) -> PairBatch:
+    """K pairs as an objective sees them at a step; ``leaves`` holds the chosen log-probs, then the rejected."""
     data, size = job.data, len(ids)
 
     def tensor(values: Any) -> torch.Tensor:
@@ -76,7 +81,8 @@ def pair_batch(job: TrainJob, ids: np.ndarray, leaves: torch.Tensor, progress: f
         reference_rejected=tensor(data.reference_rejected[ids]),
         chosen_tokens=tensor([len(data.tokens.chosen_ids[i]) for i in ids]),
         rejected_tokens=tensor([len(data.tokens.rejected_ids[i]) for i in ids]),
+        prompt_tokens=tensor([len(data.tokens.prompt_ids[i]) for i in ids]),
         columns={name: tensor(data.columns[name][ids]) for name in job.objective.needs},
-        progress=progress,
-        rng=rng,
+        progress=job.progress(step),
+        seed=stream_seed(job.seed, "update", str(step)),
     )

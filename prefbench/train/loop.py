@@ -40,9 +40,8 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
 
     for step in range(state.step, rules.steps):
         # ---------------------------------------------------------------- pool: n pairs, scored without gradient where the scheduler asks
-        progress = step / max(1, rules.steps - 1)
         ids = next(state.pools)
-        pool = score_pool(job, ids, progress, state)
+        pool = score_pool(job, ids, step, state)
 
         # ---------------------------------------------------------------- select: K of n, after the scheduler saw how the last choice turned out
         with clocks.time("select"):
@@ -55,7 +54,7 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
         with clocks.time("train"):
             # ------------------------------------------------------------ forward, objective, backward: gradients of the mean loss of the K pairs
             state.optimiser.zero_grad(set_to_none=True)
-            batch, loss, pulls = accumulate_gradients(job, picked, progress, state.update_rng)
+            batch, loss, pulls = accumulate_gradients(job, picked, step)
 
             # ------------------------------------------------------------ update
             torch.nn.utils.clip_grad_norm_(model.parameters(), rules.clip)
@@ -105,9 +104,7 @@ def read_log(state: LoopState) -> None:
             raise DivergedError(at, value)
 
 
-def accumulate_gradients(
-    job: TrainJob, ids: np.ndarray, progress: float, rng: torch.Generator
-) -> tuple[PairBatch, torch.Tensor, torch.Tensor]:
+def accumulate_gradients(job: TrainJob, ids: np.ndarray, step: int) -> tuple[PairBatch, torch.Tensor, torch.Tensor]:
     """Add the gradient of the pairs' mean loss to the policy's; the batch, the loss, and the loss's gradient by log-prob, shape (2K,).
 
     The log-probs of all micro-batches are leaves of one batch, so that an objective that couples pairs sees all of them at once; the leaves'
@@ -115,8 +112,8 @@ def accumulate_gradients(
     """
     graphs = [(micro, job.scorer.sequence_log_probs(micro)) for micro in pair_micro_batches(job, ids)]
     leaves = gather(graphs, 2 * len(ids)).requires_grad_()
-    batch = pair_batch(job, ids, leaves, progress, rng)
-    job.objective.update(pair_batch(job, ids, leaves.detach(), progress, rng))
+    batch = pair_batch(job, ids, leaves, step)
+    job.objective.update(pair_batch(job, ids, leaves.detach(), step))
     loss = checked_losses(job.objective, job.objective.per_pair(batch), len(ids)).mean()
     (pulls,) = torch.autograd.grad(loss, leaves)
     torch.autograd.backward([sums for _, sums in graphs], [pulls[micro.rows] for micro, _ in graphs])
@@ -136,14 +133,14 @@ def selected_size(scheduler: Scheduler, pool: int) -> int:
     return max(1, min(pool, round(scheduler.ratio * pool)))
 
 
-def score_pool(job: TrainJob, ids: np.ndarray, progress: float, state: LoopState) -> Pool:
+def score_pool(job: TrainJob, ids: np.ndarray, step: int, state: LoopState) -> Pool:
     """The pool as the scheduler sees it; its statistics cost one forward without gradient, and nothing when it wants none."""
     columns = {name: job.data.columns[name][ids] for name in job.scheduler.needs}
     statistics: dict[str, np.ndarray] = {}
     if job.scheduler.wants:
         with state.clocks.time("select"), torch.no_grad():
             leaves = gather([(batch, job.scorer.sequence_log_probs(batch)) for batch in pair_micro_batches(job, ids)], 2 * len(ids))
-            batch = pair_batch(job, ids, leaves, progress, state.update_rng)
+            batch = pair_batch(job, ids, leaves, step)
             values = {
                 "loss": lambda: checked_losses(job.objective, job.objective.per_pair(batch), len(ids)),
                 "margin": lambda: batch.margin,
@@ -151,4 +148,4 @@ def score_pool(job: TrainJob, ids: np.ndarray, progress: float, state: LoopState
             }
             statistics = {name: values[name]().double().cpu().numpy() for name in job.scheduler.wants}
             state.log.pairs_forward += len(ids)
-    return Pool(ids, columns, statistics, progress)
+    return Pool(ids, columns, statistics, job.progress(step))

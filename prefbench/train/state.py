@@ -33,7 +33,6 @@ class LoopState:
     optimiser: torch.optim.Optimizer
     pools: Iterator[np.ndarray]
     select_rng: np.random.Generator
-    update_rng: torch.Generator
     log: StepLog
     clocks: Clocks
     step: int = 0
@@ -50,7 +49,6 @@ class LoopState:
             optimiser=torch.optim.AdamW(job.scorer.model.parameters(), lr=job.learning_rate, weight_decay=rules.weight_decay, fused=True),
             pools=draw_pools(job),
             select_rng=stream(job.seed, "select", job.scheduler.name),
-            update_rng=torch.Generator().manual_seed(stream_seed(job.seed, "update")),
             log=StepLog.for_pairs(job.data.tokens),
             clocks=clocks,
         )
@@ -64,7 +62,6 @@ class LoopState:
             "step": self.step,
             **model_tree(self.job.scorer.model, self.optimiser),
             "select_rng": self.select_rng.bit_generator.state,
-            "update_rng": self.update_rng.get_state(),
             "torch_rng": [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if cuda else [])],
             "objective": self.job.objective.state_dict(),
             "scheduler": self.job.scheduler.state_dict(),
@@ -78,7 +75,6 @@ class LoopState:
         self.step = tree["step"]
         restore_model(self.job.scorer.model, self.optimiser, tree)
         self.select_rng.bit_generator.state = tree["select_rng"]
-        self.update_rng.set_state(tree["update_rng"])
         torch.set_rng_state(tree["torch_rng"][0])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state(tree["torch_rng"][1])

@@ -32,6 +32,7 @@ def four_pairs() -> PairBatch:
         reference_rejected=tensor(-14.5, -18.4, -9.2, -37.0),
         chosen_tokens=tensor(6, 10, 5, 12),
         rejected_tokens=tensor(5, 9, 4, 20),
+        prompt_tokens=tensor(7, 7, 3, 11),
     )
 
 
@@ -91,7 +92,7 @@ def test_smoothed_dpo_is_least_where_it_says() -> None:
     """At beta * margin = log((1 - eps) / eps): the point where smoothing stops pushing."""
     best = math.log(0.9 / 0.1) / 0.1
     reference = tensor(-20.0, -20.0, -20.0)
-    batch = PairBatch(reference + tensor(best - 1, best, best + 1), reference, reference, reference, reference, reference)
+    batch = PairBatch(reference + tensor(best - 1, best, best + 1), reference, reference, reference, reference, reference, reference)
     below, least, above = Dpo(beta=0.1, label_smoothing=0.1).per_pair(batch).tolist()
     assert least < min(below, above)
 
@@ -99,6 +100,6 @@ def test_smoothed_dpo_is_least_where_it_says() -> None:
 def test_hinge_lets_go_at_its_target() -> None:
     reference = tensor(-20.0, -20.0)
     chosen = (reference + tensor(9.9, 10.1)).requires_grad_()
-    Hinge(beta=0.1).per_pair(PairBatch(chosen, reference, reference, reference, reference, reference)).sum().backward()
+    Hinge(beta=0.1).per_pair(PairBatch(chosen, *[reference] * 6)).sum().backward()
     assert chosen.grad is not None
     assert chosen.grad.tolist() == pytest.approx([-0.1, 0.0])

@@ -45,7 +45,7 @@ def make_job(objective: Objective, scheduler: Scheduler | None = None, count: in
 
 
 def gradients(job: TrainJob, ids: np.ndarray) -> tuple[float, list[torch.Tensor]]:
-    _, loss, _ = accumulate_gradients(job, ids, 0.0, torch.Generator())
+    _, loss, _ = accumulate_gradients(job, ids, 0)
     return float(loss), [p.grad for p in job.scorer.model.parameters()]
 
 
@@ -54,7 +54,7 @@ def naive_gradients(job: TrainJob, ids: np.ndarray) -> tuple[float, list[torch.T
     model, tokens = tiny_llama().double(), job.data.tokens
     chosen = [naive_sum(model, tokens.prompt_ids[i], tokens.chosen_ids[i]) for i in ids]
     rejected = [naive_sum(model, tokens.prompt_ids[i], tokens.rejected_ids[i]) for i in ids]
-    loss = job.objective.per_pair(pair_batch(job, ids, torch.stack(chosen + rejected), 0.0, torch.Generator())).mean()
+    loss = job.objective.per_pair(pair_batch(job, ids, torch.stack(chosen + rejected), 0)).mean()
     loss.backward()
     return loss.item(), [p.grad for p in model.parameters()]
 

@@ -16,7 +16,7 @@ def batch(chosen_log_ratio: list[float], rejected_log_ratio: list[float]) -> Pai
     ratios = [torch.tensor(values, dtype=torch.float64) for values in (chosen_log_ratio, rejected_log_ratio)]
     chosen, rejected = ((reference + ratio).requires_grad_() for ratio in ratios)
     tokens = torch.full_like(reference, 10.0)
-    return PairBatch(chosen, rejected, reference, reference, tokens, tokens)
+    return PairBatch(chosen, rejected, reference, reference, tokens, tokens, tokens)
 
 
 def test_worked_values() -> None:
