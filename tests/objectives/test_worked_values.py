@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
@@ -14,6 +13,7 @@ from prefbench.objectives.dpo import Dpo
 from prefbench.objectives.hinge import Hinge
 from prefbench.objectives.ipo import Ipo
 from prefbench.objectives.simpo import SimPo
+from prefbench.testing import worked_pairs
 
 EVERY = [Dpo(), Dpo(label_smoothing=0.1), Ipo(), Ipo(length_normalised=False), Hinge(), ApoZero(), ApoDown(), SimPo()]
 LEAVES = ("policy_chosen", "policy_rejected")
@@ -21,19 +21,6 @@ LEAVES = ("policy_chosen", "policy_rejected")
 
 def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
-
-
-def four_pairs() -> PairBatch:
-    """Margins 1.5, -1.4, .2 and 5.5; the last two pairs have answers of very different lengths."""
-    return PairBatch(
-        policy_chosen=tensor(-12.0, -20.0, -9.5, -30.0),
-        policy_rejected=tensor(-15.0, -18.0, -9.0, -41.0),
-        reference_chosen=tensor(-13.0, -19.0, -9.9, -31.5),
-        reference_rejected=tensor(-14.5, -18.4, -9.2, -37.0),
-        chosen_tokens=tensor(6, 10, 5, 12),
-        rejected_tokens=tensor(5, 9, 4, 20),
-        prompt_tokens=tensor(7, 7, 3, 11),
-    )
 
 
 @pytest.mark.parametrize(
@@ -50,7 +37,7 @@ def four_pairs() -> PairBatch:
     ],
 )
 def test_worked_values(objective: Objective, expected: list[float]) -> None:
-    loss = objective.per_pair(four_pairs())
+    loss = objective.per_pair(worked_pairs())
     assert loss.dtype == torch.float64
     assert loss.tolist() == pytest.approx(expected, abs=1e-6)
 
@@ -58,19 +45,22 @@ def test_worked_values(objective: Objective, expected: list[float]) -> None:
 @pytest.mark.parametrize("objective", EVERY, ids=str)
 def test_gradient_is_the_slope(objective: Objective) -> None:
     """Central differences of the summed loss in each log-prob; a pair that moved another pair's loss would show here as well."""
-    leaves = [getattr(four_pairs(), name).clone().requires_grad_() for name in LEAVES]
+    leaves = [getattr(worked_pairs(), name).clone().requires_grad_() for name in LEAVES]
     assert torch.autograd.gradcheck(lambda *policy: objective.per_pair(with_policy(*policy)), leaves, eps=1e-6, atol=1e-7)
 
 
 def with_policy(chosen: torch.Tensor, rejected: torch.Tensor) -> PairBatch:
-    return dataclasses.replace(four_pairs(), policy_chosen=chosen, policy_rejected=rejected)
+    return worked_pairs(policy_chosen=chosen, policy_rejected=rejected)
 
 
 @pytest.mark.parametrize("objective", EVERY, ids=str)
 @pytest.mark.parametrize("distance", [1e4, -1e4])
 def test_finite_far_out(objective: Objective, distance: float) -> None:
     """A diverging run is to be reported with its loss, and its gradient must not turn the weights into NaN."""
-    chosen, rejected = (four_pairs().policy_chosen + distance).requires_grad_(), (four_pairs().policy_rejected - distance).requires_grad_()
+    chosen, rejected = (
+        (worked_pairs().policy_chosen + distance).requires_grad_(),
+        (worked_pairs().policy_rejected - distance).requires_grad_(),
+    )
     loss = objective.per_pair(with_policy(chosen, rejected))
     loss.sum().backward()
     assert torch.isfinite(loss).all()
@@ -82,9 +72,9 @@ def test_finite_far_out(objective: Objective, distance: float) -> None:
 
 def test_reference_free_means_no_reference() -> None:
     """An objective that says so gives the same loss without a reference; every other one does not."""
-    nothing = dataclasses.replace(four_pairs(), reference_chosen=tensor(0, 0, 0, 0), reference_rejected=tensor(0, 0, 0, 0))
+    nothing = worked_pairs(reference_chosen=tensor(0, 0, 0, 0), reference_rejected=tensor(0, 0, 0, 0))
     for objective in EVERY:
-        same = torch.equal(objective.per_pair(nothing), objective.per_pair(four_pairs()))
+        same = torch.equal(objective.per_pair(nothing), objective.per_pair(worked_pairs()))
         assert same == objective.reference_free, objective
 
 
