@@ -81,7 +81,7 @@ class TinyContext:
         optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
         for _ in range(max(1, round(epochs))):
             optimiser.zero_grad()
-            (-torch.nn.functional.logsigmoid(BETA * policy.gaps(rows)).mean()).backward()  # type: ignore[no-untyped-call]
+            (-torch.nn.functional.logsigmoid(BETA * policy.gaps(rows)).mean()).backward()
             optimiser.step()
         return policy
 
@@ -126,7 +126,10 @@ def tiny_pairs(count: int = 12, seed: int = 0) -> TinyPairs:
         return tuple(int(token) for token in rng.integers(2, VOCABULARY, rng.integers(low, high)))
 
     rows = [(draw(2, 9), (*draw(1, 12), ENDS), (*draw(1, 12), ENDS)) for _ in range(count)]
-    pairs = tuple(Pair(*map(_text, row), columns={name: float(rng.normal(1.0, 1.5)) for name in SCORES}) for row in rows)
+    pairs = tuple(
+        Pair(_text(prompt), _text(chosen), _text(rejected), {name: float(rng.normal(1.0, 1.5)) for name in SCORES})
+        for prompt, chosen, rejected in rows
+    )
     return TinyPairs(pairs, *zip(*rows, strict=True))
 
 

@@ -8,13 +8,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from prefbench.api import Component
+from prefbench.api import Component, Stateful
 from prefbench.errors import PrefbenchError
 from prefbench.registry import build
 from prefbench.registry.options import field_type, option_fields
-from prefbench.testing.snapshots import generators
+from prefbench.testing.snapshots import generators, generators_put_back
 
 C = TypeVar("C", bound=Component)
 
@@ -36,7 +36,7 @@ class Contract(Generic[C]):
     def makers(self) -> Iterator[Callable[[], C]]:
         """For each variant, what makes a new instance of it."""
         for options in self.variants:
-            yield partial(build, self.component, options)  # type: ignore[arg-type]  # C is what ``component`` makes
+            yield partial(build, cast(type[C], self.component), options)
 
     def exercise(self, component: C) -> None:
         """Use the component as prefbench does, for a short while. Raises ContractError for numbers that are not finite."""
@@ -46,19 +46,11 @@ class Contract(Generic[C]):
         """Two settings that train differently must not share a cell: each is a field, ``options()`` has it, and it follows the field."""
         for make in self.makers():
             component = make()
-            options = component.options()
-            for name in inspect.signature(self.component.__init__).parameters:
-                hint = "make it an annotated field, `{0}: float = hyper(...)`, and leave options() as it is".format(name)
-                require(name == "self" or name in options, component, f"options() lacks the setting {name}", hint)
-            _refuse_loose_fields(component)
-            _refuse_what_is_no_json(component, options)
-            for name, changed in _changed(self.component, options):
-                require(
-                    changed.options() != options,
-                    component,
-                    f"options() stays the same when {name} changes",
-                    "leave options() as it is: it gives the value of every field",
-                )
+            _refuse_settings_outside(component)
+            _refuse_what_is_no_json(component)
+            for name, changed in _changed(component):
+                remedy = "leave options() as it is: it gives the value of every field"
+                require(changed.options() != component.options(), component, f"options() stays the same when {name} changes", remedy)
             self._refuse_hidden_settings(component)
 
     def _refuse_hidden_settings(self, component: C) -> None:
@@ -93,7 +85,7 @@ class Contract(Generic[C]):
     def _attempt(self, component: C, name: str, value: object) -> C | None:
         """The component with another value of an option; None where it is refused."""
         try:
-            return build(self.component, component.options() | {name: value})  # type: ignore[return-value]
+            return build(cast(type[C], self.component), component.options() | {name: value})
         except PrefbenchError:
             return None
 
@@ -118,34 +110,47 @@ def label(component: Component) -> str:
     return f"{component.name}[{', '.join(changed)}]" if changed else component.name
 
 
+def require_diagnostics(component: Stateful, told: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ContractError unless what ``diagnostics`` told at some steps has the same names at each, and numbers."""
+    same = all(list(numbers) == list(told[0]) for numbers in told)
+    require(
+        same, component, "diagnostics() has other names at other steps", "give every name at every step, NaN where there is nothing to tell"
+    )
+    odd = [name for numbers in told for name, value in numbers.items() if not isinstance(value, (int, float))]
+    require(not odd, component, f"diagnostics() gives no number for {odd[:1]}", "convert it with float(...)")
+
+
 @contextmanager
 def generators_left_alone(component: Component) -> Iterator[None]:
     """Raise ContractError when what runs within moves or seeds a generator that everybody draws from."""
-    before = generators()
-    yield
-    for name, state in generators().items():
+    with generators_put_back():
+        before = generators()
+        yield
+        after = generators()
+    for name, state in after.items():
         remedy = "draw from the generator that is handed over (batch.rng, rng), or from one of your own with a seed of its own"
         require(state == before[name], component, f"it moved the global generator of {name}", remedy)
 
 
-def _refuse_loose_fields(component: Component) -> None:
-    """``beta = hyper(0.1)`` without an annotation is no field of the dataclass: it can be neither set nor recorded."""
-    for name, value in vars(type(component)).items():
-        loose = isinstance(value, dataclasses.Field)
-        require(not loose, component, f"{name} = hyper(...) has no annotation, and is no option", f"write `{name}: float = hyper(...)`")
+def _refuse_settings_outside(component: Component) -> None:
+    """Whatever the class can be made with is in its options: an InitVar, or an argument of an ``__init__`` of its own, would not be."""
+    for name in list(inspect.signature(type(component)).parameters):
+        remedy = f"make it an annotated field, `{name}: float = hyper(...)`, and leave options() as it is"
+        require(name in component.options(), component, f"options() lacks the setting {name}", remedy)
 
 
-def _refuse_what_is_no_json(component: Component, options: Mapping[str, Any]) -> None:
+def _refuse_what_is_no_json(component: Component) -> None:
     try:
-        json.dumps(options, allow_nan=False)
+        json.dumps(component.options(), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ContractError(
             f"{label(component)}: options() is no JSON: {error}\noptions are numbers, texts, booleans and tuples of them"
         ) from None
 
 
-def _changed(cls: type[Component], options: Mapping[str, Any]) -> Iterator[tuple[str, Component]]:
+def _changed(component: Component) -> Iterator[tuple[str, Component]]:
     """The component with one option changed at a time, where another value is at hand and accepted."""
+    cls, options = type(component), component.options()
     for name, field in option_fields(cls).items():
         for value in _others(options.get(name), field.metadata):
             try:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 import torch
 
 from prefbench.api import PAIR_STATISTICS, Objective, PairBatch
 from prefbench.registry import build
-from prefbench.testing.batches import worked_pairs
-from prefbench.testing.contract import Contract, require
-from prefbench.testing.pairs import Answers, contents, detached, far, near, offered_pairs, part, trainable, untrained
+from prefbench.testing.batches import Worked
+from prefbench.testing.contract import Contract, require, require_diagnostics
+from prefbench.testing.pairs import contents, detached, everywhere, near, offered_pairs, part, trainable, untrained
 from prefbench.testing.snapshots import snapshot, through_a_checkpoint
 
 COUNT = 12
@@ -21,23 +20,6 @@ COUNT = 12
 TOLERANCE = 1e-6
 """Of worked losses."""
 UNREDUCED = "return the loss of each pair, unreduced: the core takes the mean"
-
-
-@dataclass(frozen=True)
-class Worked:
-    """Losses worked out by hand: of ``worked_pairs()`` unless other ``pairs`` are given, with these columns and statistics."""
-
-    options: Mapping[str, Any]
-    losses: Sequence[float]
-    pairs: PairBatch | None = None
-    columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    statistics: Mapping[str, Sequence[float]] = field(default_factory=dict)
-
-    def batch(self) -> PairBatch:
-        """The pairs with their columns and statistics."""
-        pairs = self.pairs or worked_pairs()
-        given = {name: _tensors(values) for name, values in (("columns", self.columns), ("statistics", self.statistics)) if values}
-        return dataclasses.replace(pairs, **given)
 
 
 class ObjectiveContract(Contract[Objective]):
@@ -70,7 +52,7 @@ class ObjectiveContract(Contract[Objective]):
     def test_losses_and_gradients_are_finite_on_the_domain(self) -> None:
         """Log-ratios up to ``domain`` nats in every combination of signs, for answers of 1 and of 2000 tokens, and before the first step."""
         for make in self.makers():
-            for where, answers in _domain(make().domain):
+            for where, answers in everywhere(make().domain):
                 objective = make()
                 batch, leaves = trainable(offered_pairs(objective, answers))
                 losses = step_losses(objective, batch)
@@ -109,9 +91,9 @@ class ObjectiveContract(Contract[Objective]):
     def test_worked_rows(self) -> None:
         """The losses of pairs that were worked out apart from the code, within 1e-6, after one ``update`` of a new objective."""
         for row in self.worked:
-            objective = build(self.component, row.options)
-            losses = step_losses(objective, row.batch())  # type: ignore[arg-type]
-            _require_shape(objective, losses, len(row.losses))  # type: ignore[arg-type]
+            objective = build(cast(type[Objective], self.component), row.options)
+            losses = step_losses(objective, row.batch())
+            _require_shape(objective, losses, len(row.losses))
             due = torch.tensor(list(row.losses), dtype=torch.float64)
             wrong = f"its losses are {_listed(losses)}, and {_listed(due)} were worked out"
             require(
@@ -234,16 +216,6 @@ def _steps(objective: Objective, steps: range) -> Iterator[torch.Tensor]:
         yield step_losses(objective, offered_pairs(objective, near(COUNT, seed=step, drift=0.5 * step), step))
 
 
-def _domain(distance: float) -> Iterator[tuple[str, Answers]]:
-    """Where losses are to be finite, in words and as answers."""
-    yield "before the first step, where policy = reference", untrained(COUNT, seed=10)
-    yield "near home", near(COUNT, seed=11)
-    for size in (distance, distance / 100):
-        for chosen in (size, -size):
-            for rejected in (size, -size):
-                yield f"at log-ratios of {chosen:+g} (chosen) and {rejected:+g} nats (rejected)", far(chosen, rejected)
-
-
 def _slopes(losses: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The mean loss's gradient by each leaf, zero where there is none."""
     if not (isinstance(losses, torch.Tensor) and losses.requires_grad):
@@ -253,16 +225,6 @@ def _slopes(losses: torch.Tensor, leaves: Mapping[str, torch.Tensor]) -> dict[st
 
 
 # ---------------------------------------------------------------- what is required
-
-
-def require_diagnostics(component: Any, told: Sequence[Mapping[str, Any]]) -> None:
-    """Raise ContractError unless diagnostics have the same names at every step, and numbers."""
-    same = all(list(numbers) == list(told[0]) for numbers in told)
-    require(
-        same, component, "diagnostics() has other names at other steps", "give every name at every step, NaN where there is nothing to tell"
-    )
-    odd = [name for numbers in told for name, value in numbers.items() if not isinstance(value, (int, float))]
-    require(not odd, component, f"diagnostics() gives no number for {odd[:1]}", "convert it with float(...)")
 
 
 def _require_shape(objective: Objective, losses: torch.Tensor, size: int) -> None:
@@ -289,10 +251,6 @@ def _first_odd(losses: torch.Tensor) -> float:
 
 def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, rtol=1e-9, atol=1e-9)
-
-
-def _tensors(values: Mapping[str, Sequence[float]]) -> dict[str, torch.Tensor]:
-    return {name: torch.tensor(list(numbers), dtype=torch.float64) for name, numbers in values.items()}
 
 
 def _listed(losses: torch.Tensor) -> str:

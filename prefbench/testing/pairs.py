@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,19 +50,34 @@ def far(chosen: float, rejected: float) -> Answers:
     return Answers(np.full(8, chosen), np.full(8, rejected), *lengths)
 
 
+def everywhere(distance: float) -> Iterator[tuple[str, Answers]]:
+    """Where losses are to be finite, in words and as answers: at the start, near it, and up to this many nats away."""
+    yield "before the first step, where policy = reference", untrained(12, seed=10)
+    yield "near home", near(12, seed=11)
+    for size in (distance, distance / 100):
+        for chosen in (size, -size):
+            for rejected in (size, -size):
+                yield f"at log-ratios of {chosen:+g} (chosen) and {rejected:+g} nats (rejected)", far(chosen, rejected)
+
+
 def offered_pairs(objective: Objective, answers: Answers, step: int = 0, watch: bool = False) -> PairBatch:
     """The pairs as the core hands them to the objective, with the columns and statistics that it declares drawn at random.
 
     Every policy log-prob is at most a small negative number, so that answers remain possible. With ``watch``, reading an undeclared name is an error.
     """
-    rng = stream(step, "policy")
+    count, rng = len(answers), stream(step, "policy")
     homes = -answers.chosen_tokens * rng.uniform(0.02, 3.0, len(answers)), -answers.rejected_tokens * rng.uniform(0.02, 3.0, len(answers))
-    references = [home - np.maximum(0.0, ratio) for home, ratio in zip(homes, _ratios(answers), strict=True)]
-    prompt_tokens = rng.integers(2, 30, len(answers)).astype(np.float64)
+    chosen, rejected = (home - np.maximum(0.0, ratio) for home, ratio in zip(homes, _ratios(answers), strict=True))
+    prompt_tokens = rng.integers(2, 30, count).astype(np.float64)
     return PairBatch(
-        *(torch.from_numpy(reference + ratio) for reference, ratio in zip(references, _ratios(answers), strict=True)),
-        *map(torch.from_numpy, (*references, answers.chosen_tokens, answers.rejected_tokens, prompt_tokens)),
-        columns=Offered(objective.needs, _columns(len(answers), step), refusal(objective, "needs") if watch else None),
+        policy_chosen=torch.from_numpy(chosen + answers.chosen_log_ratio),
+        policy_rejected=torch.from_numpy(rejected + answers.rejected_log_ratio),
+        reference_chosen=torch.from_numpy(chosen),
+        reference_rejected=torch.from_numpy(rejected),
+        chosen_tokens=torch.from_numpy(answers.chosen_tokens),
+        rejected_tokens=torch.from_numpy(answers.rejected_tokens),
+        prompt_tokens=torch.from_numpy(prompt_tokens),
+        columns=Offered(objective.needs, _columns(count, step), refusal(objective, "needs") if watch else None),
         statistics=Offered(objective.wants, _statistics(answers, prompt_tokens, step), refusal(objective, "wants") if watch else None),
         progress=min(1.0, step / 10),
         seed=step,
@@ -102,8 +118,14 @@ def _statistics(answers: Answers, prompt_tokens: np.ndarray, step: int) -> Calla
 def mapped(batch: PairBatch, change: Callable[[torch.Tensor], torch.Tensor]) -> PairBatch:
     """Every tensor of a batch changed."""
     tensors = {name: change(value) for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
-    by_name = {name: value.mapped(change) for name, value in vars(batch).items() if isinstance(value, Offered)}
-    return dataclasses.replace(batch, **tensors, **by_name)
+    by_name = {name: _offered(value).mapped(change) for name, value in vars(batch).items() if isinstance(value, Mapping)}
+    changes: dict[str, Any] = {**tensors, **by_name}
+    return dataclasses.replace(batch, **changes)
+
+
+def _offered(values: Mapping[str, torch.Tensor]) -> Offered[torch.Tensor]:
+    """A batch's columns or statistics, which worked pairs bring as plain mappings."""
+    return values if isinstance(values, Offered) else Offered(values, values.__getitem__)
 
 
 def detached(batch: PairBatch) -> PairBatch:
@@ -120,8 +142,9 @@ def trainable(batch: PairBatch) -> tuple[PairBatch, dict[str, torch.Tensor]]:
     """As ``per_pair`` gets it: what depends on the policy carries gradient. The batch, and its leaves by name."""
     leaves = {name: getattr(batch, name).detach().clone().requires_grad_() for name in ("policy_chosen", "policy_rejected")}
     carried = {name: value.detach().clone().requires_grad_() for name, value in batch.statistics.items() if name in WITH_GRADIENT}
-    statistics = Offered(batch.statistics, lambda name: carried.get(name, batch.statistics[name]))
-    return dataclasses.replace(batch, **leaves, statistics=statistics), leaves | carried
+    statistics = Offered(batch.statistics, lambda name: carried[name] if name in carried else batch.statistics[name])
+    changes: dict[str, Any] = {**leaves, "statistics": statistics}
+    return dataclasses.replace(batch, **changes), leaves | carried
 
 
 def contents(batch: PairBatch) -> dict[str, object]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from prefbench.api import POOL_STATISTICS, Scheduler
-from prefbench.testing.contract import Contract, require
+from prefbench.testing.contract import Contract, require, require_diagnostics
 from prefbench.testing.offered import Offered
-from prefbench.testing.objective import require_diagnostics
 from prefbench.testing.snapshots import snapshot, state_bytes, through_a_checkpoint
 from prefbench.testing.training import Policy, Training, contents
 from prefbench.train.tree import flatten, unflatten

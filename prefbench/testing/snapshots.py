@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,19 @@ def generators() -> dict[str, Snapshot]:
         "numpy": snapshot(np.random.get_state(legacy=False)),
         "python": snapshot(random.getstate()),
     }
+
+
+@contextmanager
+def generators_put_back() -> Iterator[None]:
+    """Move these generators on, to a state that nobody's seed leads to, and put them back in the end."""
+    states = torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()
+    torch.rand(1), np.random.random(), random.random()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
 
 
 def through_a_checkpoint(component: Stateful) -> Any:

@@ -35,7 +35,8 @@ class Policy:
         margin = self._margin(step)
         match name:
             case "loss":
-                return np.logaddexp(0.0, -0.5 * margin)
+                losses: np.ndarray = np.logaddexp(0.0, -0.5 * margin)
+                return losses
             case "margin":
                 return margin
             case "chosen_log_prob":
@@ -82,9 +83,9 @@ class Training:
     def step(self) -> np.ndarray:
         """Row numbers of the pairs that the next step trains on."""
         ids = self.next_ids()
-        chosen = self.choose(self.offer(ids), self.selected)
+        picked: np.ndarray = ids[self.choose(self.offer(ids), self.selected)]
         self.now += 1
-        return ids[chosen]
+        return picked
 
     def steps(self, count: int) -> list[list[int]]:
         """The rows of some steps."""
