@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from prefbench.api import PairBatch
+
+
+@dataclass(frozen=True)
+class Worked:
+    """Losses worked out by hand: of ``worked_pairs()`` unless other ``pairs`` are given, with these columns and statistics."""
+
+    options: Mapping[str, Any]
+    losses: Sequence[float]
+    pairs: PairBatch | None = None
+    columns: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    statistics: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def batch(self) -> PairBatch:
+        """The pairs with their columns and statistics."""
+        pairs = self.pairs or worked_pairs()
+        return dataclasses.replace(
+            pairs,
+            columns={**pairs.columns, **{name: _tensor(*values) for name, values in self.columns.items()}},
+            statistics={**pairs.statistics, **{name: _tensor(*values) for name, values in self.statistics.items()}},
+        )
 
 
 def worked_pairs(**changes: Any) -> PairBatch:
