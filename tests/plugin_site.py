@@ -59,7 +59,9 @@ class PluginSite:
         """The distribution that a folder's pyproject.toml describes, as ``pip install -e`` does it: its files stay where they are."""
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
         lines = [f"{name} = {value}\n" for name, value in project["entry-points"]["prefbench"].items()]
-        self.describe(project["name"], {"entry_points.txt": "".join(["[prefbench]\n", *lines])}, project["dependencies"], project["version"])
+        self.describe(
+            project["name"], {"entry_points.txt": "".join(["[prefbench]\n", *lines])}, project["dependencies"], project["version"]
+        )
         self._monkeypatch.syspath_prepend(str(folder))
 
     def describe(self, name: str, files: Mapping[str, str], requires: Sequence[str] = (), version: str = "1.0") -> None:

@@ -47,9 +47,10 @@ def _print_all(registry: Registry, format: Format) -> None:
     if format in WHOLE:
         print_rows([row for kind_rows in rows.values() for row in kind_rows], format.value)
         return
-    for title, kind_rows in rows.items():
+    for number, (title, kind_rows) in enumerate(rows.items()):
+        if number:
+            print()
         print_rows([{key: cell for key, cell in row.items() if key != "kind"} for row in kind_rows], format.value, title=title)
-        print()
 
 
 def _line(registry: Registry, kind: Kind, name: str) -> Row:
