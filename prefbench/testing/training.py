@@ -145,9 +145,7 @@ class Training:
         rows = np.asarray(rows)
         enough = rows.ndim == 1 and (len(rows) > 0 if size is None else len(rows) == size)
         due = "" if size is None else f"{size} "
-        wrong = (
-            f"{method} gives {rows.size} row numbers of type {rows.dtype}, where {due}distinct ones in [0, {self.policy.pairs}) are due"
-        )
+        wrong = f"{method} gives {rows.size} row numbers of type {rows.dtype}, where {due}distinct ones in [0, {self.policy.pairs}) are due"
         remedy = f"{method} returns an integer array of distinct row numbers, or None"
         require(enough and _are_distinct(rows, self.policy.pairs), self.scheduler, wrong, remedy)
         return rows
