@@ -203,7 +203,7 @@ class CellRun:
             raise
         with clocks.time("io"):
             save_policy(job.scorer.model, self.shop.tokenizer, self._policy_folder())
-            write_lines(self.folder / "training.jsonl.gz", (without_nan(row) for row in log.rows))
+            write_lines(self.folder / "training.jsonl.gz", (without_nan(row) for row in log.table()))
             checkpoint.remove()
         dropped = {"pairs": len(job.data), "pairs_dropped": len(job.data.tokens.dropped)}
         return {"weights_sha256": weights_digest(self._policy_folder()), "training": {**log.summary(), **dropped}}
