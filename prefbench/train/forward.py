@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,6 +42,10 @@ class Scorer:
     model: PreTrainedModel
     dtype: str
     split_head: bool
+
+    def copy(self) -> Scorer:
+        """The same with a model of its own, to be trained."""
+        return Scorer(copy.deepcopy(self.model), self.dtype, self.split_head)
 
     def token_log_probs(self, batch: MicroBatch) -> torch.Tensor:
         """log p of each response token given what stands before it; nats, float32, shape (N,), differentiable.

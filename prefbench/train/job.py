@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,12 @@ class PairData:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def take(self, rows: Sequence[int]) -> PairData:
+        """Some of the pairs, in the order of their row numbers as given."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        columns = {name: values[chosen] for name, values in self.columns.items()}
+        return PairData(self.tokens.take(rows), self.reference_chosen[chosen], self.reference_rejected[chosen], columns)
 
 
 @dataclass(frozen=True)
