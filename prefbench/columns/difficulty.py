@@ -30,14 +30,14 @@ class Difficulty(Column):
     name = "difficulty"
     source = "Gao et al. 2025, arXiv 2502.09650, and glorgao/SelectiveDPO"
     deviations = (
-        "The source trains larger reference models with LoRA in three repeats of two halves; here the policy itself is trained, with the objective and "
-        "the learning rate of the row of the board, in one repeat unless told otherwise. The authors' code averages five evaluations during each "
-        "training; here, as in the paper's text, the loss is that at its end. More folds than two are ours."
+        "The source trains reference models of their own, with LoRA, in three repeats of two halves; here the small policy itself is the reference "
+        "model, trained with the objective and the learning rate of the row of the board, in one repeat unless told otherwise. The authors' code "
+        "averages five evaluations during each training; here the loss is that at its end. More folds than two are ours."
     )
     uses_objective = True
     folds: int = hyper(2, low=2, doc="parts that the pairs are dealt into; each is scored by a policy trained on the others")
     repeats: int = hyper(1, low=1, doc="times that this is done, with other folds; the source does it 3 times")
-    epochs: float = hyper(1.0, low=0.0, doc="epochs over its pairs that each policy is trained for")
+    epochs: float = hyper(1.0, low=0.01, doc="epochs over its pairs that each policy is trained for")
 
     def compute(self, context: ColumnContext) -> np.ndarray:
         """The difficulty, float64, shape (N,). Raises PrefbenchError when there are fewer pairs than folds."""
@@ -51,7 +51,8 @@ class Difficulty(Column):
         context.note(mean_held_out_loss=float(losses.mean()))
         if self.repeats > 1:
             context.note(rank_correlation=_mean_rank_correlation(losses))
-        return losses.mean(axis=0)
+        difficulty: np.ndarray = losses.mean(axis=0)
+        return difficulty
 
     def _held_out_losses(self, context: ColumnContext, repeat: int) -> np.ndarray:
         """Each pair's loss under the one policy of this repeat that did not see it, shape (N,)."""
@@ -69,10 +70,13 @@ class Difficulty(Column):
 
 
 def _mean_rank_correlation(losses: np.ndarray) -> float:
-    """Spearman's correlation, averaged over all pairs of repeats; ``losses`` has shape (repeats, N). NaN where all pairs are equally hard."""
+    """Spearman's correlation, averaged over all pairs of repeats; ``losses`` has shape (repeats, N).
+
+    A repeat that finds all pairs equally hard ranks none of them, and agrees with no other: 0.
+    """
     import numpy as np
     from scipy.stats import rankdata
 
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         correlations = np.corrcoef(rankdata(losses, axis=1))
-    return float(correlations[np.triu_indices(len(losses), k=1)].mean())
+    return float(np.nan_to_num(correlations)[np.triu_indices(len(losses), k=1)].mean())

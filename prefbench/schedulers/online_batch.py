@@ -42,14 +42,15 @@ class OnlineBatch(Scheduler):
     """The number of the pool in which that loss was seen, float64, shape (N,); 0 where it was never seen."""
     tie_break: np.ndarray = field(init=False, repr=False)
     """A random permutation of the pairs, in whose order those of equal loss are ranked."""
-    pools: int = field(init=False, repr=False, default=0)
+    pools: int = field(init=False, repr=False)
     """The pools that it was offered so far."""
-    progress: float = field(init=False, repr=False, default=0.0)
+    progress: float = field(init=False, repr=False)
     """How far training was at the last of them."""
 
     def prepare(self, columns: Mapping[str, np.ndarray], size: int, rng: np.random.Generator) -> None:
         """Learn how many pairs there are; none is left out."""
         self.losses, self.scored_at, self.tie_break = np.full(size, np.inf), np.zeros(size), rng.permutation(size)
+        self.pools, self.progress = 0, 0.0
 
     def next_pool(self, size: int, rng: np.random.Generator) -> np.ndarray:
         """``size`` distinct row numbers: first those to be trained on, in the order in which they were drawn, then those to be refreshed."""
