@@ -27,6 +27,8 @@ class Chain(Scheduler):
     links: tuple[Scheduler, ...]
     offered: np.ndarray = field(init=False, repr=False)
     """What the last link's row numbers stand for: the rows that the links before it kept, in their order, int64; after ``prepare``."""
+    places: np.ndarray = field(init=False, repr=False)
+    """The reverse: of each of all pairs, its row number as the last link has it; int64, shape (N,), -1 where it was not kept."""
     orderer: Scheduler | None = field(init=False, repr=False, default=None)
     """The last link whose ``prepare`` gave rows; after ``prepare``."""
 
@@ -68,6 +70,8 @@ class Chain(Scheduler):
             rows = link.prepare({name: columns[name][kept] for name in link.needs}, len(kept), own)
             if rows is not None:
                 kept, self.orderer = self._originals(link, rows), link
+        self.places = np.full(size, -1)
+        self.places[self.offered] = np.arange(len(self.offered))
         return None if self.orderer is None else kept
 
     def next_pool(self, size: int, rng: np.random.Generator) -> np.ndarray | None:
@@ -111,9 +115,8 @@ class Chain(Scheduler):
 
     def _as_picker_sees(self, pool: Pool) -> Pool:
         """The pool with the last link's row numbers, and with its columns only."""
-        order = np.argsort(self.offered)
-        ids = order[np.searchsorted(self.offered, pool.ids, sorter=order)]
-        return dataclasses.replace(pool, ids=ids, columns={name: pool.columns[name] for name in self.picker.needs})
+        columns = {name: pool.columns[name] for name in self.picker.needs}
+        return dataclasses.replace(pool, ids=self.places[pool.ids], columns=columns)
 
 
 def _refuse_unless_it_only_prepares(link: Scheduler) -> None:

@@ -32,7 +32,7 @@ class MarginFilter(Uniform):
     reshuffled = True
     column: str = hyper("reference-margin", doc="what the pairs are filtered by")
     keep: str = hyper("high", choices=("high", "low", "middle"), doc="which part of the column is trained on")
-    share: float = hyper(0.5, low=0.0, high=1.0, doc="share of the pairs that is kept")
+    share: float = hyper(0.5, low=0.01, high=1.0, doc="share of the pairs that is kept")
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class Selective(Uniform):
         "gone through as often as they last. `shuffled`, the paper's ablation, shuffles them anew every epoch; the paper finds it about as good."
     )
     column: str = hyper("difficulty", doc="how hard each pair is; small is easy")
-    share: float = hyper(0.5, low=0.0, high=1.0, doc="share of the pairs that is kept, the easiest")
+    share: float = hyper(0.5, low=0.01, high=1.0, doc="share of the pairs that is kept, the easiest")
     order: str = hyper("sorted", choices=("sorted", "shuffled"), doc="from easy to hard in every epoch, or shuffled")
 
     @property
