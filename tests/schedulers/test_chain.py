@@ -167,11 +167,14 @@ def steps(chain: Chain, numbers: range) -> list[list[int]]:
     return pools
 
 
+def own_pools_of_what_is_easy() -> Chain:
+    return prepare(Selective(share=0.75), OnlineBatch())[0]
+
+
 def test_a_chain_that_was_killed_goes_on_with_the_states_of_its_links() -> None:
-    links = lambda: prepare(Selective(share=0.75), OnlineBatch())[0]  # noqa: E731 - the same chain three times
-    expected = steps(links(), range(8))
-    first, second = links(), links()
+    expected = steps(own_pools_of_what_is_easy(), range(8))
+    first, second = own_pools_of_what_is_easy(), own_pools_of_what_is_easy()
     before = steps(first, range(3))
     second.load_state_dict(unflatten(*flatten(first.state_dict())))
     assert before + steps(second, range(3, 8)) == expected
-    assert steps(links(), range(3, 8)) != expected[3:]
+    assert steps(own_pools_of_what_is_easy(), range(3, 8)) != expected[3:]

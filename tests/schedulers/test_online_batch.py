@@ -96,7 +96,7 @@ def test_the_rest_of_a_pool_are_the_oldest_losses_of_the_highest_ranks() -> None
 
 
 def test_pairs_never_seen_are_refreshed_first() -> None:
-    """Without pressure the draws are any pairs; the other half of each pool still sees to it that 12 pairs are all scored in two pools of 12."""
+    """Of 24 pairs the first pool of 12 scores 12; the six that are refreshed in the second and in the third are new, whichever six are drawn."""
     scheduler, rng = prepared(24, ratio=0.5, pressure=1.0, refreshed=1.0), np.random.default_rng(0)
     for _ in range(3):
         rows = scheduler.next_pool(12, rng)
