@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import WARNING, Handler, LogRecord
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from transformers.utils import logging
 
-from prefbench.api import Objective, Scheduler
 from prefbench.config import UNTRAINED, Row
 from prefbench.engine.memory import is_out_of_memory
 from prefbench.engine.tasks import Report, WorkerSpentError, describe_error
@@ -31,8 +30,7 @@ from prefbench.store.files import read_lines, write_lines
 from prefbench.store.sealed import lines_are_whole, logger, read_or_set_aside, read_sealed, set_aside, write_sealed
 from prefbench.train.checkpoint import save_policy, weights_digest
 from prefbench.train.device import seconds_by_threads
-from prefbench.train.forward import Scorer
-from prefbench.train.job import TrainJob, pair_micro_batches
+from prefbench.train.job import PairData, TrainJob, pair_micro_batches
 from prefbench.train.loop import DivergedError, train
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
 from prefbench.train.state import Checkpoint
@@ -41,7 +39,8 @@ from prefbench.workshop import Site, Workshop
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is asked to do: ``prepare``, ``measure`` (thread counts), ``calibrate`` (a harness), ``data`` (of a seed) or ``cell``."""
+    """What a worker is asked to do: ``prepare``, ``measure`` (thread counts), ``calibrate`` (a harness), ``data`` (of a seed), ``column`` (as a
+    row needs it) or ``cell``."""
 
     kind: str
     site: Site
@@ -49,6 +48,8 @@ class Order:
     seed: int = 0
     harness: str = ""
     candidates: tuple[int, ...] = ()
+    row: Row | None = None
+    column: str = ""
     cell: Cell | None = None
 
 
@@ -84,8 +85,12 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
         shop.calibration(order.harness)
         return None
     if order.kind == "data":
-        data = shop.data(order.seed)
-        return {"pairs": len(data), "dropped": len(data.tokens.dropped)}
+        pairs = shop.data(order.seed).pairs
+        return {"pairs": len(pairs), "dropped": len(pairs.tokens.dropped)}
+    if order.kind == "column":
+        assert order.row is not None
+        shop.column(order.row, order.seed, order.column, report)
+        return None
     assert order.cell is not None
     return CellRun(shop, order.cell, report).run()
 
@@ -112,7 +117,7 @@ class _Teller(Handler):
 def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float]:
     """Median seconds of a forward and backward over one pool, by thread count."""
     row = next(row for row in shop.track.rows if row.scheduler != UNTRAINED)
-    job = training_job(shop, row, seed, shop.fresh_policy(), lambda _: None)
+    job = training_job(shop, row, seed, shop.data(seed).pairs, lambda _: None)
     ids = np.arange(min(len(job.data), job.rules.pool))
 
     def step() -> None:
@@ -121,20 +126,18 @@ def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float
     return seconds_by_threads(step, candidates)
 
 
-def training_job(shop: Workshop, row: Row, seed: int, scorer: Scorer, report: Report) -> TrainJob:
+def training_job(shop: Workshop, row: Row, seed: int, data: PairData, report: Report) -> TrainJob:
     """A row's objective and scheduler on a seed's pairs, with a policy to train."""
-    track = shop.track
-    method = track.methods[row.method]
-    rate = track.train.learning_rate if method.learning_rate is None else method.learning_rate
     return TrainJob(
-        scorer=scorer,
-        data=shop.data(seed),
-        objective=cast(Objective, shop.planner.component("objective", method.objective)),
-        scheduler=cast(Scheduler, shop.planner.component("scheduler", track.schedulers[row.scheduler].scheduler)),
-        rules=track.train,
-        learning_rate=rate,
+        scorer=shop.fresh_policy(),
+        data=data,
+        objective=shop.planner.objective(row),
+        scheduler=shop.planner.scheduler(row),
+        rules=shop.track.train,
+        learning_rate=shop.planner.learning_rate(row),
         seed=seed,
         report=report,
+        reference=shop.reference,
     )
 
 
@@ -192,9 +195,13 @@ class CellRun:
     def _train(self, clocks: Clocks) -> dict[str, Any]:
         if not self.cell.trained:
             return {"weights_sha256": weights_digest(self._policy_folder()), "training": {}}
+        row, seed = self.cell.row, self.cell.seed
         with clocks.time("columns"):
-            self.shop.data(self.cell.seed)
-        job = training_job(self.shop, self.cell.row, self.cell.seed, self.shop.fresh_policy(), self.report)
+            pairs = self.shop.data(seed).pairs
+        columns = self.shop.columns(row, seed, self.report)
+        # What its columns cost, whichever cell or task computed them: a method is charged with all that it needs.
+        clocks.seconds["columns"] += sum(column.seconds for column in columns.values())
+        job = training_job(self.shop, row, seed, self.shop.row_data(row, seed, columns), self.report)
         checkpoint = Checkpoint(self.folder / "checkpoint.safetensors", self.cell.keys["train"])
         try:
             log = train(dataclasses.replace(job, checkpoint=checkpoint), clocks)
@@ -203,10 +210,12 @@ class CellRun:
             raise
         with clocks.time("io"):
             save_policy(job.scorer.model, self.shop.tokenizer, self._policy_folder())
-            write_lines(self.folder / "training.jsonl.gz", (without_nan(row) for row in log.rows))
+            write_lines(self.folder / "training.jsonl.gz", (without_nan(row) for row in log.table()))
             checkpoint.remove()
-        dropped = {"pairs": len(job.data), "pairs_dropped": len(job.data.tokens.dropped)}
-        return {"weights_sha256": weights_digest(self._policy_folder()), "training": {**log.summary(), **dropped}}
+        counts = {"pairs": len(pairs), "pairs_dropped": len(pairs.tokens.dropped)}
+        noted = {label: dict(column.facts) for label, column in columns.items() if column.facts}
+        training = {**log.summary(), **counts, **({"columns": noted} if noted else {})}
+        return {"weights_sha256": weights_digest(self._policy_folder()), "training": training}
 
     def _policy_folder(self) -> Path:
         return self.folder / "policy" if self.cell.trained else self.shop.model_folder(self.cell.row.method)

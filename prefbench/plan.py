@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from prefbench.api import Component, Harness, Source
+from prefbench.api import Component, Harness, Objective, Scheduler, Source
 from prefbench.config import UNTRAINED, Named, Row, Track, resolved
 from prefbench.errors import DamagedError
 from prefbench.identity import CORE_NUMERICS_VERSION, digest, stage_key
 from prefbench.registry import Kind, Registry, build
+from prefbench.schedulers.chain import Chain
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed
 
@@ -66,6 +67,42 @@ class Planner:
             "origin": {"distribution": origin.distribution, "version": origin.version, "source_sha256": origin.source_sha256},
         }
 
+    def objective(self, row: Row) -> Objective:
+        """A new instance of a row's objective."""
+        return cast(Objective, self.component("objective", self.track.methods[row.method].objective))
+
+    def learning_rate(self, row: Row) -> float:
+        """The method's own, or the track's."""
+        rate = self.track.methods[row.method].learning_rate
+        return self.track.train.learning_rate if rate is None else rate
+
+    def scheduler(self, row: Row) -> Scheduler:
+        """A new instance of a row's scheduler; several links make a chain. Raises PrefbenchError for links that cannot be chained."""
+        links = [cast(Scheduler, self.component("scheduler", link)) for link in self.track.schedulers[row.scheduler].links]
+        return links[0] if len(links) == 1 else Chain(tuple(links))
+
+    def identify_scheduler(self, links: Sequence[Named]) -> dict[str, Any]:
+        """Name, options and origin of a scheduler; of a chain, options and origins by link."""
+        found = [self.identify("scheduler", link) for link in links]
+        if len(found) == 1:
+            return found[0]
+        name = "+".join(link["name"] for link in found)
+        return {"name": name, **{part: {link["name"]: link[part] for link in found} for part in ("options", "origin")}}
+
+    def columns(self, row: Row) -> tuple[str, ...]:
+        """The columns that a row needs, by label: its objective's first, because other columns may train with it."""
+        return tuple(dict.fromkeys((*self.objective(row).needs, *self.scheduler(row).needs)))
+
+    def column(self, label: str) -> Named | None:
+        """The plugin behind a column's label: the track's table of that name, or the plugin itself. None for what only pairs can bring."""
+        known = self.track.columns.get(label)
+        return known or (Named(label) if label in self.registry.names("column") else None)
+
+    def uses_objective(self, label: str) -> bool:
+        """Whether a column trains policies with the objective of the row that needs it."""
+        named = self.column(label)
+        return named is not None and self.registry.get("column", named.name).uses_objective
+
     def source(self) -> Source:
         """The track's source, its paths resolved against the track file."""
         return cast(Source, self.component("source", self.track.source)).locate(self.track.path.parent)
@@ -97,15 +134,21 @@ class Planner:
         if row.scheduler == UNTRAINED:
             return {**common, "model": row.method, "dtype": self.dtype}
         method, scheduling = self.track.methods[row.method], self.track.schedulers[row.scheduler]
-        rate = self.track.train.learning_rate if method.learning_rate is None else method.learning_rate
         return {
             **common,
             "model": "sft",
-            "train": {**resolved(self.track.train), "learning_rate": rate, "dtype": self.dtype},
+            "train": {**resolved(self.track.train), "learning_rate": self.learning_rate(row), "dtype": self.dtype},
             "objective": self.identify("objective", method.objective),
-            "scheduler": self.identify("scheduler", scheduling.scheduler),
+            "scheduler": self.identify_scheduler(scheduling.links),
             "seed": seed,
+            **self._column_identities(row),
         }
+
+    def _column_identities(self, row: Row) -> dict[str, Any]:
+        """Those of the row's columns that a plugin computes; the others came with the pairs, and are part of the source."""
+        known = {label: self.column(label) for label in self.columns(row)}
+        found = {label: self.identify("column", named) for label, named in known.items() if named}
+        return {"columns": found} if found else {}
 
 
 FINISHED = ("done", "diverged")

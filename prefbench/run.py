@@ -173,7 +173,7 @@ def _run_pending(planned: Planned, options: RunOptions, request: StopRequest, on
         if isinstance(engine, ProcessEngine):
             engine.jobs = jobs
         ledger = Ledger(planned.folder, planned.pending, Circumstances(planned.track, site.dtype, threads), request, options.fail_fast)
-        engine.run(tasks(planned.pending, site, threads), lambda event: ledger.hear(event, on_event))
+        engine.run(tasks(planned.pending, planned.planner, site, threads), lambda event: ledger.hear(event, on_event))
     finally:
         engine.close()
     if ledger.storage:
@@ -229,19 +229,46 @@ def _measured(planned: Planned, site: Site, engine: Engine, workload: Workload, 
     return {threads: known[threads] for threads in candidates}
 
 
-def tasks(cells: Sequence[Cell], site: Site, threads: int) -> list[Task]:
-    """The data of each seed and the calibration of each harness, once; then the cells, each after what it needs."""
+def tasks(cells: Sequence[Cell], planner: Planner, site: Site, threads: int) -> list[Task]:
+    """The data of each seed, the columns and the calibration of each harness, once; then the cells, each after what it needs."""
     calibrations = [
         Task(f"calibrate {named.name}", Order("calibrate", site, threads, harness=named.name)) for named in site.track.harnesses
     ]
-    seeds = dict.fromkeys(cell.seed for cell in cells if cell.trained)
-    data = [Task(f"data s{seed}", Order("data", site, threads, seed=seed)) for seed in seeds]
-    needs = tuple(task.id for task in calibrations)
+    trained = [cell for cell in cells if cell.trained]
+    data = [Task(data_of(seed), Order("data", site, threads, seed=seed)) for seed in dict.fromkeys(cell.seed for cell in trained)]
+    columns = {task.id: task for cell in trained for task in column_tasks(cell, planner, site, threads)}
     # Data of the first seed, then calibration, then the other seeds' data: the first cells can start while the rest is made.
-    shared = [*data[:1], *calibrations, *data[1:]]
-    return shared + [
-        Task(cell.id, Order("cell", site, threads, seed=cell.seed, cell=cell), (*needs, f"data s{cell.seed}") if cell.trained else needs)
-        for cell in cells
+    shared = [*data[:1], *calibrations, *data[1:], *columns.values()]
+    harnesses = tuple(task.id for task in calibrations)
+    needs = {cell.id: harnesses + (needed_by(cell, planner) if cell.trained else ()) for cell in cells}
+    return shared + [Task(cell.id, Order("cell", site, threads, seed=cell.seed, cell=cell), needs[cell.id]) for cell in cells]
+
+
+def data_of(seed: int) -> str:
+    """The task that makes a seed's data."""
+    return f"data s{seed}"
+
+
+def column_of(cell: Cell, label: str, planner: Planner) -> str:
+    """The task that computes a column for a cell: shared by the cells of a seed, or of a seed and a method where it trains policies."""
+    return f"column {label}{f' of {cell.row.method}' if planner.uses_objective(label) else ''} s{cell.seed}"
+
+
+def needed_by(cell: Cell, planner: Planner) -> tuple[str, ...]:
+    """The tasks that a trained cell waits for."""
+    return data_of(cell.seed), *(column_of(cell, label, planner) for label in planner.columns(cell.row))
+
+
+def column_tasks(cell: Cell, planner: Planner, site: Site, threads: int) -> list[Task]:
+    """A task per column of a cell; one that trains policies waits for the columns that their objective reads."""
+    read = planner.objective(cell.row).needs
+    return [
+        Task(
+            column_of(cell, label, planner),
+            Order("column", site, threads, seed=cell.seed, row=cell.row, column=label),
+            (data_of(cell.seed), *(column_of(cell, name, planner) for name in read if planner.uses_objective(label))),
+        )
+        for label in planner.columns(cell.row)
     ]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -11,17 +11,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from prefbench.api import Calibration, Column, Harness, Judge, JudgeReply, Objective, Scheduler, Source
-from prefbench.columns.compute import Context, column_values, pair_column
-from prefbench.columns.reference import reference_column, reference_key
-from prefbench.config import UNTRAINED, Named, Track
+from prefbench.api import Calibration, Column, Harness, Judge, JudgeReply, Pair, Source
+from prefbench.columns.compute import ColumnValues, Context, column_values, pair_column
+from prefbench.columns.reference import ReferenceColumn, reference_column, reference_key
+from prefbench.columns.trained import Training
+from prefbench.config import UNTRAINED, Named, Row, Track, resolved
 from prefbench.data.tokens import tokenise_pairs
 from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.policy import ModelPolicy
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
 from prefbench.plan import Planner
-from prefbench.registry import load_registry
+from prefbench.registry import did_you_mean, load_registry
 from prefbench.store.files import read_packed_json
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
@@ -43,6 +44,15 @@ class Site:
     folder: Path
     cache: Path
     dtype: str
+
+
+@dataclass(frozen=True)
+class SeedData:
+    """The training pairs of a seed, the reference's log-probs of their answers, and a digest of both."""
+
+    pairs: PairData
+    reference: ReferenceColumn
+    key: str
 
 
 class NoJudge(Judge):
@@ -118,8 +128,7 @@ class Workshop:
 
     def fresh_policy(self) -> Scorer:
         """A copy of the reference, to be trained."""
-        model = copy.deepcopy(self.reference.model)
-        return Scorer(model, self.reference.dtype, self.reference.split_head)
+        return self.reference.copy()
 
     def load_scorer(self, folder: Path) -> Scorer:
         """A model folder as a scorer."""
@@ -129,7 +138,7 @@ class Workshop:
         """A model under evaluation, its draws under ``seed``."""
         return ModelPolicy(scorer, self.reference, self.tokenizer, seed, self.track.train.micro_batch_tokens, self._reference_sums, report)
 
-    def _data(self, seed: int) -> PairData:
+    def _data(self, seed: int) -> SeedData:
         pairs = self.source.pairs(seed)
         tokens = tokenise_pairs(self.tokenizer, pairs, self.track.train.max_length)
         if len(tokens) == 0:
@@ -137,26 +146,60 @@ class Workshop:
             message = f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {limit} tokens"
             raise PrefbenchError(message, "raise train.max_length in the track")
         reference = reference_column(self.reference, self.reference_weights, tokens, self.track.train.micro_batch_tokens, self.site.cache)
-        key = reference_key(self.reference_weights, tokens, self.site.dtype)
-        context = Context(tokens, reference)
-        columns = {name: self._column(name, context, key) for name in self._needed_columns()}
-        return PairData(tokens, *reference.sums(), columns)
+        return SeedData(PairData(tokens, *reference.sums()), reference, reference_key(self.reference_weights, tokens, self.site.dtype))
 
-    def _needed_columns(self) -> list[str]:
-        names: list[str] = []
-        for row in self.track.rows:
-            if row.method in self.track.methods:
-                names += cast(Objective, self.planner.component("objective", self.track.methods[row.method].objective)).needs
-            if row.scheduler in self.track.schedulers:
-                names += cast(Scheduler, self.planner.component("scheduler", self.track.schedulers[row.scheduler].scheduler)).needs
-        return sorted(set(names))
+    # ---------------------------------------------------------------- columns
 
-    def _column(self, name: str, context: Context, key: str) -> np.ndarray:
-        own = pair_column(context.pairs, name)
+    def columns(self, row: Row, seed: int, report: Report = lambda _: None) -> dict[str, ColumnValues]:
+        """The columns that a row needs, by label."""
+        return {label: self.column(row, seed, label, report) for label in self.planner.columns(row)}
+
+    def row_data(self, row: Row, seed: int, columns: Mapping[str, ColumnValues]) -> PairData:
+        """The pairs of a seed with the columns of a row."""
+        return dataclasses.replace(self.data(seed).pairs, columns={label: column.values for label, column in columns.items()})
+
+    def column(self, row: Row, seed: int, label: str, report: Report) -> ColumnValues:
+        """A column as a row needs it: with the options of the track's table, else as it came with the pairs, else as its plugin has it."""
+        data = self.data(seed)
+        own = None if label in self.track.columns else pair_column(data.pairs.tokens.pairs, label)
         if own is not None:
-            return own
-        column = cast(Column, self.planner.component("column", Named(name)))
-        return column_values(column, self.planner.identify("column", Named(name))["origin"], context, key, self.site.cache)
+            return ColumnValues(own)
+        named = self.planner.column(label)
+        if named is None:
+            raise self._unknown_column(label, data.pairs.tokens.pairs)
+        column = cast(Column, self.planner.component("column", named))
+        training = self._training(row) if column.uses_objective else None
+        trained_on = {name: self.column(row, seed, name, report).values for name in self.planner.objective(row).needs} if training else {}
+        context = Context(dataclasses.replace(data.pairs, columns=trained_on), data.reference, self.reference, training, report)
+        return column_values(column, self._column_key(row, named, data, training), context, self.site.cache)
+
+    def _training(self, row: Row) -> Training:
+        return Training(lambda: self.planner.objective(row), self.planner.learning_rate(row), self.track.train)
+
+    def _column_key(self, row: Row, named: Named, data: SeedData, training: Training | None) -> str:
+        """What a column's values depend on: itself, the pairs and the reference; and where it trains policies, all that decides how."""
+        include: dict[str, Any] = {
+            "numerics": CORE_NUMERICS_VERSION,
+            "column": self.planner.identify("column", named),
+            "reference": data.key,
+        }
+        if training:
+            needs = self.planner.objective(row).needs
+            known = {label: self.planner.column(label) for label in needs}
+            include["training"] = {
+                "objective": self.planner.identify("objective", self.track.methods[row.method].objective),
+                "learning_rate": training.learning_rate,
+                "rules": resolved(training.rules),
+                "columns": {label: self.planner.identify("column", found) if found else "of the pairs" for label, found in known.items()},
+                "source": dict(self.source.identity()) if needs else {},
+            }
+        return digest(include)
+
+    def _unknown_column(self, label: str, pairs: Sequence[Pair]) -> PrefbenchError:
+        """The error for a column that neither a plugin nor the pairs have."""
+        known = sorted({*self.registry.names("column"), *self.track.columns, *(pairs[0].columns if pairs else ())})
+        hint = did_you_mean(label, known) or f"there are {', '.join(known)}; a method's option may name another"
+        return PrefbenchError(f"no column is called {label!r}", hint, exit_code=1)
 
     # ---------------------------------------------------------------- calibration
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from prefbench.api.component import Stateful
 
@@ -46,8 +46,6 @@ class Scheduler(Stateful, ABC):
     """Share of the pool that is trained on: K = max(1, round(ratio * n))."""
     rehearsals: int = 0
     """Pools that it is offered, and observes, before the first step, while the policy stays as it is; they are drawn apart from training's."""
-    reshuffled: ClassVar[bool] = False
-    """True when the rows that ``prepare`` kept are shuffled anew every epoch, instead of being offered in its order."""
 
     @property
     def wants(self) -> tuple[str, ...]:
@@ -59,6 +57,12 @@ class Scheduler(Stateful, ABC):
     def needs(self) -> tuple[str, ...]:
         """Names of the columns that it reads, from ``pool.columns`` and in ``prepare``. A plain class attribute will do."""
         return ()
+
+    @property
+    def reshuffled(self) -> bool:
+        """True when the rows that ``prepare`` kept are shuffled anew every epoch, instead of being offered in its order.
+        A plain class attribute will do."""
+        return False
 
     def prepare(self, columns: Mapping[str, np.ndarray], size: int, rng: np.random.Generator) -> np.ndarray | None:
         """Reorder or pre-select the ``size`` training pairs once, before training: distinct row numbers, or None to keep the shuffled epochs."""

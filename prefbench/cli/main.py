@@ -10,6 +10,7 @@ import typer
 
 from prefbench import __version__
 from prefbench.cli.board import board
+from prefbench.cli.check import check
 from prefbench.cli.compare import compare
 from prefbench.cli.doctor import doctor
 from prefbench.cli.new import new
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, plan, status, compare, plugins, show, new, doctor):
+for command in (run, plan, status, compare, plugins, show, new, check, doctor):
     app.command()(command)
 app.add_typer(board, name="board")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prefbench.api import Column, ColumnContext, hookimpl
+from prefbench.columns.difficulty import Difficulty
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,4 +30,4 @@ class ReferenceMargin(Column):
 @hookimpl
 def prefbench_columns() -> list[type[Column]]:
     """The built-in columns."""
-    return [ReferenceMargin]
+    return [ReferenceMargin, Difficulty]

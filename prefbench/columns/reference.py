@@ -27,6 +27,10 @@ class ReferenceColumn:
         """Summed log-probs of chosen and rejected answers, float64, shape (N,)."""
         return _sums(self.chosen), _sums(self.rejected)
 
+    def take(self, rows: Sequence[int]) -> ReferenceColumn:
+        """Those of some of the pairs."""
+        return ReferenceColumn([self.chosen[row] for row in rows], [self.rejected[row] for row in rows])
+
 
 def _sums(answers: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([answer.sum(dtype=np.float64) for answer in answers])
@@ -37,14 +41,14 @@ def reference_key(weights: str, tokens: TokenPairs, dtype: str) -> str:
 
     No loss, seed or folder; nor the order of the pairs, so that seeds that differ in order alone share one column.
     """
-    ids = [(tokens.prompt_ids[i], tokens.chosen_ids[i], tokens.rejected_ids[i]) for i in _order(tokens)]
+    ids = [(tokens.prompt_ids[i], tokens.chosen_ids[i], tokens.rejected_ids[i]) for i in tokens.canonical_order()]
     return digest({"numerics": CORE_NUMERICS_VERSION, "weights": weights, "ids": ids, "dtype": dtype, "kernels": device().type})
 
 
 def reference_column(scorer: Scorer, weights: str, tokens: TokenPairs, budget: int, cache: Path) -> ReferenceColumn:
     """The column of these pairs under ``scorer``'s model: from the cache, or one gradient-free pass that is then cached."""
     path = cache / "columns" / "reference" / f"{reference_key(weights, tokens, scorer.dtype)}.safetensors"
-    order, flat = _order(tokens), _cached(path)
+    order, flat = tokens.canonical_order(), _cached(path)
     prompts = [tokens.prompt_ids[i] for i in order]
     answers = {name: [ids[i] for i in order] for name, ids in (("chosen", tokens.chosen_ids), ("rejected", tokens.rejected_ids))}
     if flat is None:
@@ -53,11 +57,6 @@ def reference_column(scorer: Scorer, weights: str, tokens: TokenPairs, budget: i
     back = np.argsort(order)
     ordered = {name: _split(flat[name], ids) for name, ids in answers.items()}
     return ReferenceColumn(*([values[i] for i in back] for values in ordered.values()))
-
-
-def _order(tokens: TokenPairs) -> list[int]:
-    """Row numbers in an order that the pairs' token ids alone decide."""
-    return sorted(range(len(tokens)), key=lambda i: (tokens.prompt_ids[i], tokens.chosen_ids[i], tokens.rejected_ids[i]))
 
 
 def _score(scorer: Scorer, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], budget: int) -> list[np.ndarray]:

@@ -28,6 +28,15 @@ class TokenPairs:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def take(self, rows: Sequence[int]) -> TokenPairs:
+        """Some of the pairs, in the order of their row numbers as given."""
+        parts = (self.pairs, self.prompt_ids, self.chosen_ids, self.rejected_ids)
+        return TokenPairs(*(tuple(part[row] for row in rows) for part in parts))  # type: ignore[arg-type]  # four tuples of four types
+
+    def canonical_order(self) -> list[int]:
+        """Row numbers in an order that the pairs' token ids alone decide."""
+        return sorted(range(len(self)), key=lambda i: (self.prompt_ids[i], self.chosen_ids[i], self.rejected_ids[i]))
+
 
 def render(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, answer: str | None = None) -> str:
     """The text that the model sees: a conversation through the chat template (ready for the answer, or with it), plain text as it stands."""

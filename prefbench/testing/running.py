@@ -29,9 +29,10 @@ CONTRACTS: Mapping[Kind, type[Contract[Any]]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """A check that was run: its name in words, and what is wrong, empty when nothing is."""
+    """A check, in words: ``ok``, ``FAILED`` or ``not checked``, and the problem where there is one."""
 
     check: str
+    verdict: str
     problem: str = ""
 
 
@@ -43,15 +44,32 @@ def contract_for(kind: Kind, component: type[Component], *variants: Mapping[str,
 
 
 def check_names(contract: Contract[Any]) -> list[str]:
-    """The methods that are checks, those of the kind first, in the order in which they are written."""
+    """The methods that are checks, those of the kind first, in the order in which they are written; without the one that has nothing to do."""
     classes = [cls for cls in type(contract).__mro__ if issubclass(cls, Contract)]
-    return list(dict.fromkeys(name for cls in classes for name in vars(cls) if name.startswith("test_")))
+    idle = () if getattr(contract, "worked", ()) else ("test_worked_rows",)
+    return list(dict.fromkeys(name for cls in classes for name in vars(cls) if name.startswith("test_") and name not in idle))
 
 
 def run_checks(contract: Contract[Any]) -> Iterator[Outcome]:
-    """Every check, whatever became of the one before."""
+    """Every check, whatever became of the one before; of a judge that has to have questions of its own, that it needs them."""
+    if isinstance(contract, JudgeContract) and (refusal := _refusal(contract)):
+        yield Outcome("", "not checked", f"{refusal}\nsubclass prefbench.testing.JudgeContract, and give it `questions` that it can judge")
+        return
     for name in check_names(contract):
-        yield Outcome(name.removeprefix("test_").replace("_", " "), _problem(contract, name))
+        problem = _problem(contract, name)
+        yield Outcome(name.removeprefix("test_").replace("_", " "), "FAILED" if problem else "ok", problem)
+
+
+def _refusal(contract: JudgeContract) -> str:
+    """Why a judge does not take the contract's questions, in its own words: it knows only its source's, or lacks a key. Empty when it does."""
+    try:
+        for make in contract.makers():
+            contract.exercise(make())
+    except PrefbenchError as error:
+        return str(error)
+    except Exception:  # a mistake, which the checks will name
+        return ""
+    return ""
 
 
 def _problem(contract: Contract[Any], name: str) -> str:

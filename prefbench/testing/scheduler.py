@@ -8,12 +8,14 @@ from prefbench.api import POOL_STATISTICS, Scheduler
 from prefbench.testing.contract import Contract, require, require_diagnostics
 from prefbench.testing.offered import Offered
 from prefbench.testing.snapshots import snapshot, state_bytes, through_a_checkpoint
-from prefbench.testing.training import Policy, Training, contents
+from prefbench.testing.training import PAIRS, Policy, Training, contents
 from prefbench.train.tree import flatten, unflatten
 
 SIZES = (1, 2, 7, 32)
 """Pools that a scheduler is offered."""
 POOL = 16
+FEW = 24
+"""Pairs of the run that is stopped after three steps, which have then seen all of them: what is remembered of them matters afterwards."""
 EARLY, LATE = 50, 200
 """Steps after which the size of a state is compared."""
 
@@ -55,6 +57,7 @@ class SchedulerContract(Contract[Scheduler]):
             remedy = "work on copies: np.sort(x), not x.sort()"
             require(snapshot(columns) == before, scheduler, "prepare changes the columns that it is handed", remedy)
             training = Training(make(), POOL)
+            training.now = 5  # losses differ by then
             pools = [training.offer(training.next_ids()) for _ in range(3)]
             shown = [snapshot(contents(pool)) for pool in pools]
             for pool in pools:
@@ -87,6 +90,8 @@ class SchedulerContract(Contract[Scheduler]):
         """``prepare`` gives distinct row numbers, at least a pool of them, or None, and the same ones when a run goes on and it is asked again."""
         for make in self.makers():
             one, other = Training(make(), POOL), Training(make(), POOL)
+            wrong = f"prepare gives {len(one.rows)} row numbers of {PAIRS} where at least a pool of {POOL} is due"
+            require(len(one.rows) >= POOL, one.scheduler, wrong, "keep a larger share of the pairs")
             remedy = "draw from the rng that prepare is handed: a run that goes on asks a new scheduler for the same rows"
             require(one.rows.tolist() == other.rows.tolist(), one.scheduler, "prepare gives other rows for the same generator", remedy)
 
@@ -103,15 +108,15 @@ class SchedulerContract(Contract[Scheduler]):
     def test_a_run_goes_on_where_it_stopped(self) -> None:
         """Three steps, a checkpoint, a new scheduler and three more steps select what six steps select; nothing else carries state along."""
         for make in self.makers():
-            whole = Training(make(), POOL)
+            whole = Training(make(), FEW // 3, Policy(FEW))
             whole.rehearse()
             due = whole.steps(6)[3:]
-            stopped = Training(make(), POOL)
+            stopped = Training(make(), FEW // 3, Policy(FEW))
             stopped.rehearse()
             stopped.steps(3)
             run, state = unflatten(*flatten(stopped.state())), through_a_checkpoint(stopped.scheduler)
             self.exercise(make())  # another run in the same process must not be noticed
-            resumed = Training(make(), POOL)
+            resumed = Training(make(), FEW // 3, Policy(FEW))
             resumed.resume(run, state)
             remedy = "keep state in attributes of the scheduler; state_dict() and load_state_dict() then need not be written"
             wrong = "a run that goes on from a checkpoint selects other pairs than one that never stopped"

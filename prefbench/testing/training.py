@@ -58,11 +58,12 @@ class Training:
     """A run of a scheduler, which is asked, offered and told what the core asks, offers and tells."""
 
     def __init__(self, scheduler: Scheduler, size: int, policy: Policy | None = None, watch: bool = False) -> None:
-        self.scheduler, self.size, self.watch = scheduler, size, watch
+        self.scheduler, self.watch = scheduler, watch
         self.policy = policy or Policy()
         columns = Offered(scheduler.needs, self.policy.column, self._refusal("needs"))
         prepared = scheduler.prepare(columns, self.policy.pairs, self._rng("prepare"))
         self.rows = np.arange(self.policy.pairs) if prepared is None else self._distinct("prepare", prepared)
+        self.size = min(size, len(self.rows))  # the core refuses fewer rows than a pool; the check of prepare does too
         self.shuffled = prepared is None or scheduler.reshuffled
         self.pools = self._epochs("data")
         self.select_rng, self.pool_rng = self._rng("select"), self._rng("pool")
@@ -140,13 +141,11 @@ class Training:
             waiting = waiting[self.size :]
 
     def _distinct(self, method: str, rows: np.ndarray, size: int | None = None) -> np.ndarray:
-        """The rows that a method gave. Raises ContractError unless they are distinct rows, ``size`` of them or at least a pool."""
+        """The rows that a method gave. Raises ContractError unless they are distinct rows, ``size`` of them where a size is due."""
         rows = np.asarray(rows)
-        enough = rows.ndim == 1 and (len(rows) >= self.size if size is None else len(rows) == size)
-        due = "at least a pool of" if size is None else str(size)
-        wrong = (
-            f"{method} gives {rows.size} row numbers of type {rows.dtype}, where {due} distinct ones in [0, {self.policy.pairs}) are due"
-        )
+        enough = rows.ndim == 1 and (len(rows) > 0 if size is None else len(rows) == size)
+        due = "" if size is None else f"{size} "
+        wrong = f"{method} gives {rows.size} row numbers of type {rows.dtype}, where {due}distinct ones in [0, {self.policy.pairs}) are due"
         remedy = f"{method} returns an integer array of distinct row numbers, or None"
         require(enough and _are_distinct(rows, self.policy.pairs), self.scheduler, wrong, remedy)
         return rows

@@ -34,6 +34,18 @@ def checked_order(scheduler: Scheduler, rows: np.ndarray, least: int, count: int
     )
 
 
+def checked_pool(scheduler: Scheduler, rows: np.ndarray, size: int, count: int) -> np.ndarray:
+    """What ``next_pool`` gave, or PrefbenchError unless it is ``size`` distinct row numbers in [0, count)."""
+    rows = np.asarray(rows)
+    if rows.shape == (size,) and _are_distinct_rows(rows, count):
+        return rows.astype(np.int64)
+    raise PrefbenchError(
+        f"scheduler {scheduler.name!r} drew the pool {rows.tolist()!r:.80} where {size} distinct row numbers in [0, {count}) are due",
+        "next_pool(size, rng) returns an array of `size` row numbers of the training pairs, or None",
+        exit_code=1,
+    )
+
+
 def _are_distinct_rows(rows: np.ndarray, count: int) -> bool:
     """Whether these are integers, none twice, each in [0, count); a mask of booleans, or fractions, would be read as other rows."""
     return bool(np.issubdtype(rows.dtype, np.integer) and len(np.unique(rows)) == len(rows) and rows.min() >= 0 and rows.max() < count)

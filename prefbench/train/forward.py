@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from prefbench.train.device import autocast
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.utils import ModelOutput
 
 LOGIT_BYTES = 1 << 28
 """Memory of one block of float32 logits; more response positions than fit are projected block by block and recomputed in the backward."""
@@ -29,6 +31,8 @@ class MicroBatch:
     predictors: torch.Tensor  # (N,) flat position in (R*T) whose hidden state predicts each response token
     targets: torch.Tensor  # (N,) the response tokens
     owner: torch.Tensor  # (N,) which of the R sequences a response token belongs to
+    prompts: torch.Tensor  # (R,) tokens of each prompt
+    lengths: torch.Tensor  # (R,) tokens of each sequence, without padding
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,17 @@ class Scorer:
     dtype: str
     split_head: bool
 
+    def copy(self) -> Scorer:
+        """The same with a model of its own, to be trained."""
+        return Scorer(copy.deepcopy(self.model), self.dtype, self.split_head)
+
     def token_log_probs(self, batch: MicroBatch) -> torch.Tensor:
         """log p of each response token given what stands before it; nats, float32, shape (N,), differentiable.
 
         Right padding needs no mask: under causal attention no response token sees it.
         """
         with autocast(self.dtype):
-            states = self._states(batch)
-            block = max(1, LOGIT_BYTES // (4 * self.model.config.get_text_config().vocab_size))
-            if len(states) <= block:
-                return self._chosen_log_probs(states, batch.targets)
-            pieces = zip(states.split(block), batch.targets.split(block), strict=True)
-            if not torch.is_grad_enabled():
-                return torch.cat([self._chosen_log_probs(*piece) for piece in pieces])
-            return torch.cat([checkpoint(self._chosen_log_probs, *piece, use_reentrant=False) for piece in pieces])
+            return self.project(self.states(batch)[batch.predictors], batch.targets)
 
     def sequence_log_probs(self, batch: MicroBatch) -> torch.Tensor:
         """The same summed over each sequence's response, float64, shape (R,): a float32 sum over 100 tokens loses a digit."""
@@ -61,26 +62,55 @@ class Scorer:
     def distributions(self, batch: MicroBatch) -> torch.Tensor:
         """Log-probs over the whole vocabulary at each response position; nats, float64, shape (N, V)."""
         with autocast(self.dtype):
-            return torch.log_softmax(self._logits(self._states(batch)).double(), dim=-1)
+            return torch.log_softmax(self.logits(self.states(batch)[batch.predictors]).double(), dim=-1)
 
-    def _states(self, batch: MicroBatch) -> torch.Tensor:
-        """What the head turns into logits, at response positions only; the logits themselves where the head cannot be applied apart."""
+    def run(self, batch: MicroBatch, **wanted: bool) -> ModelOutput:
+        """The model without its head where that may be applied apart, else the whole model."""
         part = self.model.base_model if self.split_head else self.model
-        output = part(input_ids=batch.tokens, use_cache=False)
-        states: torch.Tensor = output.last_hidden_state if self.split_head else output.logits
-        return states.flatten(0, 1)[batch.predictors]
+        output: ModelOutput = part(input_ids=batch.tokens, use_cache=False, **wanted)
+        return output
 
-    def _logits(self, states: torch.Tensor) -> torch.Tensor:
+    def states(self, batch: MicroBatch) -> torch.Tensor:
+        """What the head turns into logits, or the logits themselves where it cannot be applied apart; shape (R*T, D or V)."""
+        return self.states_of(self.run(batch))
+
+    def states_of(self, output: ModelOutput) -> torch.Tensor:
+        """The same of a forward that was run before."""
+        found: torch.Tensor = output.last_hidden_state if self.split_head else output.logits
+        return found.flatten(0, 1)
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Of some positions; shape (N, V)."""
         return head_logits(self.model, states) if self.split_head else states
 
-    def _chosen_log_probs(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return -functional.cross_entropy(self._logits(states).float(), targets, reduction="none")
+    def project(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """log p of each target, shape (N,); block by block where the logits would take too much memory."""
+        return in_blocks(self._log_probs, self.model.config.get_text_config().vocab_size, states, targets)
+
+    def _log_probs(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return -functional.cross_entropy(self.logits(states).float(), targets, reduction="none")
+
+
+def in_blocks(function: Callable[..., torch.Tensor], width: int, *rows: torch.Tensor) -> torch.Tensor:
+    """``function`` of the rows, a block of at most LOGIT_BYTES (float32, ``width`` numbers a row) at a time, recomputed in the backward."""
+    block = max(1, LOGIT_BYTES // (4 * width))
+    if len(rows[0]) <= block:
+        return function(*rows)
+    pieces = zip(*(tensor.split(block) for tensor in rows), strict=True)
+    if not torch.is_grad_enabled():
+        return torch.cat([function(*piece) for piece in pieces])
+    return torch.cat([checkpoint(function, *piece, use_reentrant=False) for piece in pieces])
 
 
 def sum_by_sequence(values: torch.Tensor, batch: MicroBatch) -> torch.Tensor:
     """Sum of a number per response token over each of the R sequences, float64, shape (R,)."""
-    sums = torch.zeros(len(batch.rows), dtype=torch.float64, device=values.device)
-    return sums.index_add(0, batch.owner, values.double())
+    return sum_by_owner(values, batch.owner, len(batch.rows))
+
+
+def sum_by_owner(values: torch.Tensor, owner: torch.Tensor, count: int) -> torch.Tensor:
+    """Sum of the values of each owner, float64, shape (count,)."""
+    sums = torch.zeros(count, dtype=torch.float64, device=values.device)
+    return sums.index_add(0, owner, values.double())
 
 
 def head_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
@@ -141,6 +171,8 @@ def _collate(group: list[int], prompts: Sequence[Sequence[int]], responses: Sequ
     predictors: list[int] = []
     targets: list[int] = []
     owner: list[int] = []
+    prompt_lengths = [len(prompts[row]) for row in group]
+    lengths = [len(prompts[row]) + len(responses[row]) for row in group]
     for place, row in enumerate(group):
         prompt, response = prompts[row], responses[row]
         tokens.append([*prompt, *response, *[0] * (width - len(prompt) - len(response))])
@@ -148,4 +180,5 @@ def _collate(group: list[int], prompts: Sequence[Sequence[int]], responses: Sequ
         predictors += range(first, first + len(response))
         targets += response
         owner += [place] * len(response)
-    return MicroBatch(*(torch.tensor(values).to(target, non_blocking=True) for values in (group, tokens, predictors, targets, owner)))
+    columns = (group, tokens, predictors, targets, owner, prompt_lengths, lengths)
+    return MicroBatch(*(torch.tensor(values).to(target, non_blocking=True) for values in columns))

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from prefbench.api import PairBatch, Pool, Scheduler
+from prefbench.api import PairBatch
 from prefbench.config import TrainRules
 from prefbench.engine.tasks import TaskStoppedError
-from prefbench.train.checked import checked_losses, checked_selection
-from prefbench.train.job import TrainJob, gather, pair_batch, pair_micro_batches
+from prefbench.train.checked import checked_losses
+from prefbench.train.job import TrainJob, gather, mismatched_log_ratios, pair_batch, pair_micro_batches
 from prefbench.train.log import StepLog
 from prefbench.train.meter import Clocks
+from prefbench.train.selection import choose, rehearse, score_pool, selected_size
 from prefbench.train.state import LoopState
+from prefbench.train.statistics import sequence_names, sequence_values
 
 
 class DivergedError(Exception):
@@ -33,23 +35,18 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
     """
     rules, model = job.rules, job.scorer.model
     model.train()
-    size = selected_size(job.scheduler, rules.pool)
+    size = selected_size(job.scheduler, job.pool)
     state = LoopState.fresh(job, clocks)
-    if job.checkpoint:
-        job.checkpoint.resume(state)
+    if not (job.checkpoint and job.checkpoint.resume(state)):
+        rehearse(state, size)
 
     for step in range(state.step, rules.steps):
         # ---------------------------------------------------------------- pool: n pairs, scored without gradient where the scheduler asks
-        ids = next(state.pools)
-        pool = score_pool(job, ids, step, state)
+        ids = state.next_pool()
+        pool = score_pool(state, ids, step)
 
         # ---------------------------------------------------------------- select: K of n, after the scheduler saw how the last choice turned out
-        with clocks.time("select"):
-            if state.previous is not None:
-                job.scheduler.observe(*state.previous, pool)
-            chosen = checked_selection(job.scheduler, job.scheduler.select(pool, size, state.select_rng), size, len(pool))
-            state.previous = (pool, chosen)
-        picked = ids[chosen]
+        picked = ids[choose(state, pool, size)]
 
         with clocks.time("train"):
             # ------------------------------------------------------------ forward, objective, backward: gradients of the mean loss of the K pairs
@@ -64,6 +61,7 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
 
         # ---------------------------------------------------------------- log: kept on the device, read every few steps
         state.log.add(step, picked, batch, loss, pulls)
+        state.log.note(ids, diagnostics(job))
         state.step = step + 1
         tell_and_keep(state, reading=state.log.due(step, rules.steps))
 
@@ -105,18 +103,20 @@ def read_log(state: LoopState) -> None:
 
 
 def accumulate_gradients(job: TrainJob, ids: np.ndarray, step: int) -> tuple[PairBatch, torch.Tensor, torch.Tensor]:
-    """Add the gradient of the pairs' mean loss to the policy's; the batch, the loss, and the loss's gradient by log-prob, shape (2K,).
+    """Add the gradient of the pairs' mean loss to the policy's; the batch, the loss, and the loss's gradient by sequence, shape (2K, S).
 
-    The log-probs of all micro-batches are leaves of one batch, so that an objective that couples pairs sees all of them at once; the leaves'
-    gradient is then passed back through each micro-batch's graph.
+    The numbers of all sequences, log-probs first, are leaves of one batch, so that an objective that couples pairs sees all of them at once;
+    the leaves' gradient is then passed back through each micro-batch's graph.
     """
-    graphs = [(micro, job.scorer.sequence_log_probs(micro)) for micro in pair_micro_batches(job, ids)]
+    names, micros = sequence_names(job.objective.wants), pair_micro_batches(job, ids)
+    graphs = [(micro, sequence_values(job.scorer, job.reference, names, micro)) for micro in micros]
     leaves = gather(graphs, 2 * len(ids)).requires_grad_()
-    batch = pair_batch(job, ids, leaves, step)
-    job.objective.update(pair_batch(job, ids, leaves.detach(), step))
+    mismatched = mismatched_log_ratios(job, ids)
+    batch = pair_batch(job, ids, leaves, step, mismatched)
+    job.objective.update(pair_batch(job, ids, leaves.detach(), step, mismatched))
     loss = checked_losses(job.objective, job.objective.per_pair(batch), len(ids)).mean()
     (pulls,) = torch.autograd.grad(loss, leaves)
-    torch.autograd.backward([sums for _, sums in graphs], [pulls[micro.rows] for micro, _ in graphs])
+    torch.autograd.backward([values for _, values in graphs], [pulls[micro.rows] for micro, _ in graphs])
     return batch, loss.detach(), pulls
 
 
@@ -128,24 +128,7 @@ def learning_rate_factor(step: int, rules: TrainRules) -> float:
     return {"cosine": 0.5 * (1 - math.cos(math.pi * left)), "linear": left, "constant": 1.0}[rules.schedule]
 
 
-def selected_size(scheduler: Scheduler, pool: int) -> int:
-    """K: the pairs of a pool of n that are trained on."""
-    return max(1, min(pool, round(scheduler.ratio * pool)))
-
-
-def score_pool(job: TrainJob, ids: np.ndarray, step: int, state: LoopState) -> Pool:
-    """The pool as the scheduler sees it; its statistics cost one forward without gradient, and nothing when it wants none."""
-    columns = {name: job.data.columns[name][ids] for name in job.scheduler.needs}
-    statistics: dict[str, np.ndarray] = {}
-    if job.scheduler.wants:
-        with state.clocks.time("select"), torch.no_grad():
-            leaves = gather([(batch, job.scorer.sequence_log_probs(batch)) for batch in pair_micro_batches(job, ids)], 2 * len(ids))
-            batch = pair_batch(job, ids, leaves, step)
-            values = {
-                "loss": lambda: checked_losses(job.objective, job.objective.per_pair(batch), len(ids)),
-                "margin": lambda: batch.margin,
-                "chosen_log_prob": lambda: batch.policy_chosen,
-            }
-            statistics = {name: values[name]().double().cpu().numpy() for name in job.scheduler.wants}
-            state.log.pairs_forward += len(ids)
-    return Pool(ids, columns, statistics, job.progress(step))
+def diagnostics(job: TrainJob) -> dict[str, float]:
+    """What objective and scheduler tell of the step, by ``objective.NAME`` and ``scheduler.NAME``."""
+    told = {"objective": job.objective.diagnostics(), "scheduler": job.scheduler.diagnostics()}
+    return {f"{who}.{name}": float(value) for who, numbers in told.items() for name, value in numbers.items()}

@@ -11,23 +11,24 @@ from prefbench.train.checked import checked_order
 from prefbench.train.job import TrainJob
 
 
-def draw_pools(job: TrainJob) -> Iterator[np.ndarray]:
-    """Row numbers of n pairs at a time: shuffled epochs that depend on the seed alone, or the scheduler's own order again and again.
+class Epochs:
+    """The rows that are trained on, epoch after epoch: all of them, or what the scheduler prepared, which it is asked for here."""
 
-    The scheduler is asked for its order here, before the first pool is drawn.
-    """
-    count, n = len(job.data), min(job.rules.pool, len(job.data))
-    prepared = job.scheduler.prepare(job.data.columns, count, stream(job.seed, "prepare", job.scheduler.name))
-    return _pools(job.seed, count, n, None if prepared is None else checked_order(job.scheduler, prepared, n, count))
+    def __init__(self, job: TrainJob) -> None:
+        columns = {name: job.data.columns[name] for name in job.scheduler.needs}
+        count, rng = len(job.data), stream(job.seed, "prepare", job.scheduler.name)
+        prepared = job.scheduler.prepare(columns, count, rng)
+        self.size = job.pool
+        self.rows = np.arange(count) if prepared is None else checked_order(job.scheduler, prepared, self.size, count)
+        self.shuffled = prepared is None or job.scheduler.reshuffled
 
-
-def _pools(seed: int, count: int, n: int, prepared: np.ndarray | None) -> Iterator[np.ndarray]:
-    shuffle = stream(seed, "data")
-    waiting = np.empty(0, dtype=np.int64)
-    while True:
-        while len(waiting) < n:
-            # A pool that spans two epochs may hold a pair twice only if an epoch is shorter than a pool, which n <= N excludes.
-            epoch = shuffle.permutation(count) if prepared is None else prepared
-            waiting = np.concatenate([waiting, epoch])
-        yield waiting[:n]
-        waiting = waiting[n:]
+    def pools(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Row numbers of n pairs at a time, for ever: shuffled epochs that depend on ``rng`` alone, or the scheduler's own order."""
+        waiting = np.empty(0, dtype=np.int64)
+        while True:
+            while len(waiting) < self.size:
+                # Epochs run into each other, so that every pool is full: one that spans two may hold a pair twice.
+                epoch = self.rows[rng.permutation(len(self.rows))] if self.shuffled else self.rows
+                waiting = np.concatenate([waiting, epoch])
+            yield waiting[: self.size]
+            waiting = waiting[self.size :]

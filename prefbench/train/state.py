@@ -15,43 +15,63 @@ import torch
 from prefbench.api import Pool
 from prefbench.store.sealed import read_or_set_aside, read_tensors, write_tensors
 from prefbench.streams import stream, stream_seed
+from prefbench.train.checked import checked_pool
 from prefbench.train.job import TrainJob
 from prefbench.train.log import StepLog
 from prefbench.train.meter import Clocks
-from prefbench.train.pools import draw_pools
+from prefbench.train.pools import Epochs
 from prefbench.train.tree import flatten, unflatten
 
+TREE_VERSION = 2
+"""Raised when a checkpoint's tree changes its meaning: an older one is passed over."""
 SHARE = 0.02
 """Of the training time that may go into writing checkpoints."""
 
 
 @dataclass
 class LoopState:
-    """A training run between two steps; ``step`` is the next one, ``previous`` the pool and the choice that the scheduler has yet to observe."""
+    """A training run between two steps; ``step`` is the next one, ``previous`` the pool and the choice that the scheduler has yet to observe.
+
+    ``drawn`` counts the pools that were taken from the epochs: a scheduler may draw its own.
+    """
 
     job: TrainJob
     optimiser: torch.optim.Optimizer
+    epochs: Epochs
     pools: Iterator[np.ndarray]
     select_rng: np.random.Generator
+    pool_rng: np.random.Generator
     log: StepLog
     clocks: Clocks
     step: int = 0
+    drawn: int = 0
     previous: tuple[Pool, np.ndarray] | None = None
 
     @classmethod
     def fresh(cls, job: TrainJob, clocks: Clocks) -> LoopState:
         """Before the first step. torch's global stream, which dropout draws from, is the cell's own too."""
         torch.manual_seed(stream_seed(job.seed, "dropout"))
-        rules = job.rules
+        rules, epochs = job.rules, Epochs(job)
         return cls(
             job=job,
             # Plain AdamW: weight decay 0 by default, because the reference column already says how far the policy may go.
             optimiser=torch.optim.AdamW(job.scorer.model.parameters(), lr=job.learning_rate, weight_decay=rules.weight_decay, fused=True),
-            pools=draw_pools(job),
+            epochs=epochs,
+            pools=epochs.pools(stream(job.seed, "data")),
             select_rng=stream(job.seed, "select", job.scheduler.name),
+            pool_rng=stream(job.seed, "pool", job.scheduler.name),
             log=StepLog.for_pairs(job.data.tokens),
             clocks=clocks,
         )
+
+    def next_pool(self) -> np.ndarray:
+        """Row numbers of the next n pairs: the scheduler's own draw, or the next of the epochs."""
+        scheduler, size = self.job.scheduler, self.job.pool
+        own = scheduler.next_pool(size, self.pool_rng)
+        if own is not None:
+            return checked_pool(scheduler, own, size, len(self.job.data))
+        self.drawn += 1
+        return next(self.pools)
 
     # ---------------------------------------------------------------- to a tree and back
 
@@ -60,8 +80,10 @@ class LoopState:
         cuda = torch.cuda.is_available()
         return {
             "step": self.step,
+            "drawn": self.drawn,
             **model_tree(self.job.scorer.model, self.optimiser),
             "select_rng": self.select_rng.bit_generator.state,
+            "pool_rng": self.pool_rng.bit_generator.state,
             "torch_rng": [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if cuda else [])],
             "objective": self.job.objective.state_dict(),
             "scheduler": self.job.scheduler.state_dict(),
@@ -72,13 +94,14 @@ class LoopState:
 
     def restore(self, tree: dict[str, Any]) -> None:
         """Become the run that ``tree`` was taken from."""
-        self.step = tree["step"]
+        self.step, self.drawn = tree["step"], tree["drawn"]
         restore_model(self.job.scorer.model, self.optimiser, tree)
         self.select_rng.bit_generator.state = tree["select_rng"]
+        self.pool_rng.bit_generator.state = tree["pool_rng"]
         torch.set_rng_state(tree["torch_rng"][0])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state(tree["torch_rng"][1])
-        self.pools = islice(self.pools, self.step, None)  # preparing them asks the scheduler, whose state comes after
+        self.pools = islice(self.pools, self.drawn, None)  # preparing them asks the scheduler, whose state comes after
         self.job.objective.load_state_dict(tree["objective"])
         self.job.scheduler.load_state_dict(tree["scheduler"])
         self.previous = None if tree["previous"] is None else (Pool(**tree["previous"][0]), tree["previous"][1])
@@ -135,10 +158,12 @@ class Checkpoint:
         self._written = time.monotonic()
         self._seconds = self._written - start
 
-    def resume(self, state: LoopState) -> None:
-        """Go on from the checkpoint, where there is a whole one of this key."""
-        if (tree := read_tree(self.path, self.key)) is not None:
+    def resume(self, state: LoopState) -> bool:
+        """Go on from the checkpoint, where there is a whole one of this key; whether there was."""
+        tree = read_tree(self.path, self.key)
+        if tree is not None:
             state.restore(tree)
+        return tree is not None
 
     def remove(self) -> None:
         """The run is finished."""
@@ -147,7 +172,7 @@ class Checkpoint:
 
 def write_tree(path: Path, key: str, tree: Mapping[str, Any]) -> None:
     """One sealed file of a nested state, good for ``key`` alone."""
-    text, tensors = flatten({"key": key, "state": tree}, "checkpoint")
+    text, tensors = flatten({"key": f"{TREE_VERSION}.{key}", "state": tree}, "checkpoint")
     write_tensors(path, tensors, text)
 
 
@@ -155,4 +180,4 @@ def read_tree(path: Path, key: str) -> dict[str, Any] | None:
     """The nested state; None where there is no whole one of this key. A damaged one is set aside."""
     found = read_or_set_aside(path, read_tensors)
     content = unflatten(found[1], found[0]) if found else {}
-    return content["state"] if content.get("key") == key else None
+    return content["state"] if content.get("key") == f"{TREE_VERSION}.{key}" else None

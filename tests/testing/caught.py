@@ -11,4 +11,4 @@ from prefbench.testing.running import contract_for, run_checks
 
 def caught(kind: Kind, component: type[Component], **options: Any) -> dict[str, str]:
     """The checks that fail, in words, with what each says."""
-    return {outcome.check: outcome.problem for outcome in run_checks(contract_for(kind, component, options)) if outcome.problem}
+    return {outcome.check: outcome.problem for outcome in run_checks(contract_for(kind, component, options)) if outcome.verdict == "FAILED"}

@@ -236,7 +236,7 @@ class Initial(Sound):
 class AnyValue(Sound):
     """An option that takes whatever it is given."""
 
-    offset: Any = hyper(0.5)
+    offset: object = hyper(0.5)
 
 
 @dataclass

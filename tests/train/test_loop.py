@@ -20,7 +20,7 @@ from prefbench.train.forward import make_scorer
 from prefbench.train.job import PairData, TrainJob, pair_batch
 from prefbench.train.loop import DivergedError, accumulate_gradients, learning_rate_factor, train
 from prefbench.train.meter import Clocks
-from prefbench.train.pools import draw_pools
+from prefbench.train.pools import Epochs
 from tests.models import random_tokens, tiny_llama
 from tests.train.test_forward import naive_sum
 
@@ -54,7 +54,7 @@ def naive_gradients(job: TrainJob, ids: np.ndarray) -> tuple[float, list[torch.T
     model, tokens = tiny_llama().double(), job.data.tokens
     chosen = [naive_sum(model, tokens.prompt_ids[i], tokens.chosen_ids[i]) for i in ids]
     rejected = [naive_sum(model, tokens.prompt_ids[i], tokens.rejected_ids[i]) for i in ids]
-    loss = job.objective.per_pair(pair_batch(job, ids, torch.stack(chosen + rejected), 0)).mean()
+    loss = job.objective.per_pair(pair_batch(job, ids, torch.stack(chosen + rejected)[:, None], 0)).mean()
     loss.backward()
     return loss.item(), [p.grad for p in model.parameters()]
 
@@ -96,11 +96,13 @@ def test_training_lowers_the_loss_and_moves_the_margin():
     assert log.rows[-1]["margin"] > log.rows[0]["margin"]
 
 
+def first_pools(job: TrainJob, count: int) -> list[list[int]]:
+    pools = Epochs(job).pools(stream(job.seed, "data"))
+    return [next(pools).tolist() for _ in range(count)]
+
+
 def test_two_objectives_with_one_seed_see_the_same_pairs_in_the_same_order():
-    pools = [
-        [next(stream_of_pools).tolist() for _ in range(9)]
-        for stream_of_pools in (draw_pools(make_job(Dpo())), draw_pools(make_job(SortedMargins())))
-    ]
+    pools = [first_pools(make_job(objective), 9) for objective in (Dpo(), SortedMargins())]
     assert pools[0] == pools[1]
     assert sorted(i for pool in pools[0][:3] for i in pool) == list(range(24))  # an epoch holds every pair once
 
@@ -113,8 +115,7 @@ def test_a_scheduler_that_prepares_sets_the_order():
         def prepare(self, columns, size, rng):
             return np.arange(size)[::-1]
 
-    pools = draw_pools(make_job(Dpo(), Backwards()))
-    assert next(pools).tolist() == [23, 22, 21, 20, 19, 18, 17, 16]
+    assert first_pools(make_job(Dpo(), Backwards()), 1) == [[23, 22, 21, 20, 19, 18, 17, 16]]
 
 
 def test_loss_ranked_trains_on_the_highest_losses_of_the_pool():

@@ -1,150 +1,30 @@
-"""Track files (TOML) read into frozen dataclasses; every mistake is collected, and all are raised at once."""
+"""A track file read against the registry; every mistake is collected, and all are raised at once."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import tomllib
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import resources
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from prefbench.api import Component, hyper
+from prefbench.config.files import read_toml
+from prefbench.config.rules import UNTRAINED, Method, Named, Row, Scheduling, Selection, Track, TrainRules
 from prefbench.errors import PrefbenchError
 from prefbench.registry import NAME, Kind, Registry, build, did_you_mean, option_problems
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class TrainRules(Component):
-    """The budget and the optimiser, the same for every method of a track."""
-
-    name = "train"
-
-    steps: int = hyper(100, low=1, doc="optimiser steps")
-    pool: int = hyper(32, low=1, doc="pairs offered to the scheduler at each step")
-    learning_rate: float = hyper(1e-6, low=0.0, doc="peak learning rate of AdamW, unless a method names its own")
-    warmup: int = hyper(10, low=0, doc="steps of linear warm-up")
-    schedule: str = hyper("cosine", choices=("cosine", "linear", "constant"), doc="decay to zero after the warm-up")
-    clip: float = hyper(1.0, low=0.0, doc="largest norm of the gradient")
-    weight_decay: float = hyper(0.0, low=0.0, doc="decoupled weight decay of AdamW")
-    max_length: int = hyper(1024, low=2, doc="longest prompt plus answer in tokens; longer pairs are dropped and counted")
-    micro_batch_tokens: int = hyper(8192, low=1, doc="tokens, padding included, of one forward")
-    loss_bound: float = hyper(1e4, low=0.0, doc="a mean loss beyond it ends the cell as diverged")
-    dtype: str = hyper("auto", choices=("auto", "float32", "bfloat16"), doc="compute dtype; auto is bfloat16 where the device has it")
-
-
-@dataclass(frozen=True)
-class Named:
-    """A plugin by name, with the options that the track gives it."""
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Method:
-    """A row's method: an objective with its hyper-parameters and, where the track names one, its own learning rate."""
-
-    label: str
-    objective: Named
-    learning_rate: float | None = None
-
-
-@dataclass(frozen=True)
-class Scheduling:
-    """A row's scheduler with its hyper-parameters."""
-
-    label: str
-    scheduler: Named
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the board: a method and a scheduler by label; a trivial row has a model role instead, and neither."""
-
-    method: str
-    scheduler: str
-
-
-UNTRAINED = "-"
-"""The scheduler label of a trivial row."""
-
-
-@dataclass(frozen=True)
-class Track:
-    """The frozen rules. Results are comparable if and only if name and version are the same."""
-
-    path: Path
-    name: str
-    version: int
-    description: str
-    seed_varies: tuple[str, ...]
-    seeds: tuple[int, ...]
-    tuning: str
-    source: Named
-    judge: Named | None
-    train: TrainRules
-    harnesses: tuple[Named, ...]
-    methods: Mapping[str, Method]
-    schedulers: Mapping[str, Scheduling]
-    rows: tuple[Row, ...]
-    skipped: Mapping[str, str] = field(default_factory=dict)
-    """Methods whose distribution is not installed here, with the reason."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What the command line changes of a track: which rows, which seeds."""
-
-    only: tuple[str, ...] = ()
-    schedulers: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-
-
-TABLES = {"track", "source", "judge", "train", "harness", "methods", "schedulers", "grid", "trivial"}
+TABLES = {"track", "source", "judge", "train", "harness", "methods", "schedulers", "columns", "grid", "trivial"}
+EVERYTHING = Selection()
+CHAIN = re.compile(rf"{NAME.pattern}([+]{NAME.pattern})*")
 TRACK_KEYS = {"name", "version", "description", "seed_varies", "seeds", "tuning"}
 
 
-def packaged_tracks() -> dict[str, Path]:
-    """The tracks shipped with the package, by name."""
-    folder = Path(str(resources.files("prefbench"))) / "tracks"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def find_track(name: str) -> Path:
-    """The file of a track: a path, or the name of a packaged track. Raises PrefbenchError with the nearest name."""
-    path, tracks = Path(name), packaged_tracks()
-    if path.is_file():
-        return path
-    if name in tracks:
-        return tracks[name]
-    raise PrefbenchError(
-        f"no track named {name!r}, and no such file", did_you_mean(name, tracks) or f"packaged tracks: {', '.join(tracks)}"
-    )
-
-
-def name_and_version(path: Path) -> tuple[str, int]:
-    """Of a track file that was valid when it was written; its plugins need not be there any more."""
-    head = _toml(path).get("track", {})
-    return head.get("name", "without a name"), head.get("version", 1)
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        hint = "see docs/tracks.md for a complete example; the file is UTF-8 without a byte order mark"
-        raise PrefbenchError(f"{path}: not a TOML file: {error}", hint) from None
-
-
-def read_track(path: Path, registry: Registry, selection: Selection = Selection()) -> Track:
+def read_track(path: Path, registry: Registry, selection: Selection = EVERYTHING) -> Track:
     """A track file, checked against the registry. Raises one PrefbenchError that lists every mistake with file and key."""
-    return _Reader(path, registry, _toml(path)).read(selection)
+    return _Reader(path, registry, read_toml(path)).read(selection)
 
 
 class _Reader:
@@ -176,6 +56,7 @@ class _Reader:
             methods=methods,
             schedulers=schedulers,
             rows=rows,
+            columns=self._columns(),
             skipped=self.skipped,
         )
         self._raise()
@@ -221,10 +102,10 @@ class _Reader:
             self._problem("harness", f"{name} is there twice")
         return tuple(found)
 
-    def _labelled(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _labelled(self, name: str, pattern: re.Pattern[str] = NAME) -> Iterator[tuple[str, dict[str, Any]]]:
         """The tables under [name], each with its label, which becomes part of file names."""
         for label, table in self._table(name, required=False).items():
-            self._check_label(name, label)
+            self._check_label(name, label, pattern)
             if isinstance(table, dict):
                 yield label, dict(table)
             else:
@@ -233,7 +114,7 @@ class _Reader:
     def _methods(self) -> dict[str, Method]:
         methods = {}
         for label, options in self._labelled("methods"):
-            if self._absent(label, options.pop("distribution", "")):
+            if self._absent(f"methods.{label}", options):
                 continue
             name = self._typed(f"methods.{label}.objective", options.pop("objective", label), str, "")
             rate = self._rate(f"methods.{label}.learning_rate", options.pop("learning_rate", None))
@@ -241,21 +122,47 @@ class _Reader:
             methods[label] = Method(label, Named(name, options), rate)
         return methods
 
-    def _absent(self, label: str, distribution: Any) -> bool:
-        """A method may name the distribution that brings it; where that is not installed, its rows are skipped instead of being mistakes."""
-        distribution = self._typed(f"methods.{label}.distribution", distribution, str, "")
+    def _absent(self, where: str, options: dict[str, Any]) -> bool:
+        """A table may name the distribution that brings its plugin; where that is not installed, its rows are skipped, and are no mistakes."""
+        distribution = self._typed(f"{where}.distribution", options.pop("distribution", ""), str, "")
         if not distribution or any(row.distribution == distribution for row in self.registry.rows):
             return False
-        self.skipped[label] = f"{distribution} is not installed (python -m pip install {distribution})"
+        self.skipped[where.partition(".")[2]] = f"{distribution} is not installed (python -m pip install {distribution})"
         return True
 
     def _schedulers(self) -> dict[str, Scheduling]:
-        schedulers = {}
-        for label, options in self._labelled("schedulers"):
+        schedulers: dict[str, Scheduling] = {}
+        for label, options in self._labelled("schedulers", CHAIN):
+            if self._absent(f"schedulers.{label}", options):
+                continue
             name = self._typed(f"schedulers.{label}.scheduler", options.pop("scheduler", label), str, "")
-            self._check_plugin("scheduler", f"schedulers.{label}", name, options)
-            schedulers[label] = Scheduling(label, Named(name, options))
+            schedulers[label] = Scheduling(label, self._links(f"schedulers.{label}", name, options))
         return schedulers
+
+    def _links(self, where: str, name: str, options: dict[str, Any]) -> tuple[Named, ...]:
+        """One scheduler with its options; or the links of a chain such as ``selective + sams``, each with those of its own table."""
+        names = chained(name)
+        if len(names) < 2:
+            self._check_plugin("scheduler", where, name, options)
+            return (Named(name, options),)
+        for link in _repeated(names):
+            self._problem(where, f"the chain has {link} twice")
+        for key, value in options.items():
+            if key not in names or not isinstance(value, dict):
+                self._problem(f"{where}.{key}", f"{name} is a chain", f"give a link its options in a table such as [{where}.{names[-1]}]")
+        own = {link: options[link] if isinstance(options.get(link), dict) else {} for link in names}
+        for link in names:
+            self._check_plugin("scheduler", where, link, own[link])
+        return tuple(Named(link, own[link]) for link in names)
+
+    def _columns(self) -> dict[str, Named]:
+        """Columns with options, by label: ``[columns.noisy] column = "reward-margin"``."""
+        columns = {}
+        for label, options in self._labelled("columns"):
+            name = self._typed(f"columns.{label}.column", options.pop("column", label), str, "")
+            self._check_plugin("column", f"columns.{label}", name, options)
+            columns[label] = Named(name, options)
+        return columns
 
     def _rows(self, methods: dict[str, Method], schedulers: dict[str, Scheduling], selection: Selection) -> tuple[Row, ...]:
         """Trivial rows first, then the grid; ``selection`` keeps some, and may name a method that the track does not know."""
@@ -282,9 +189,11 @@ class _Reader:
             for method in self._labels(f"{where}.methods", table.get("methods", [])):
                 if method in self.skipped:
                     continue
-                self._known("objective", f"{where}.methods", method, methods)
-                for scheduler in paired:
-                    self._known("scheduler", f"{where}.schedulers", scheduler, schedulers)
+                self._known_method(f"{where}.methods", method, methods)
+                for scheduler in ("+".join(chained(label)) for label in paired):
+                    if scheduler in self.skipped:
+                        continue
+                    self._known_scheduler(f"{where}.schedulers", scheduler, schedulers)
                     yield Row(method, scheduler)
 
     def _labels(self, where: str, value: Any) -> list[str]:
@@ -303,18 +212,29 @@ class _Reader:
             known = {row.scheduler for row in rows if row.method == label}
             if UNTRAINED in known:
                 continue
-            self._known("objective", "--only", label, methods)
-            for scheduler in selection.schedulers or tuple(row.scheduler for row in rows if row.method == label) or ("uniform",):
-                self._known("scheduler", "--scheduler", scheduler, schedulers)
+            self._known_method("--only", label, methods)
+            asked = tuple("+".join(chained(scheduler)) for scheduler in selection.schedulers)
+            for scheduler in asked or tuple(row.scheduler for row in rows if row.method == label) or ("uniform",):
+                self._known_scheduler("--scheduler", scheduler, schedulers)
                 kept.append(Row(label, scheduler))
         return tuple(dict.fromkeys(kept))
 
-    def _known(self, kind: Kind, where: str, label: str, labelled: dict[str, Any]) -> None:
+    def _known_method(self, where: str, label: str, methods: dict[str, Method]) -> None:
         """A label without a table of its own stands for the plugin of that name, with its defaults."""
-        if label in labelled:
+        if label not in methods and self._check_plugin("objective", where, label, {}, also=methods):
+            methods[label] = Method(label, Named(label))
+
+    def _known_scheduler(self, where: str, label: str, schedulers: dict[str, Scheduling]) -> None:
+        """The same; and ``a+b`` is a chain of schedulers of the track, with the options that they have there, or of plugins by name."""
+        if label in schedulers:
             return
-        if self._check_plugin(kind, where, label, {}, also=labelled):
-            labelled[label] = Method(label, Named(label)) if kind == "objective" else Scheduling(label, Named(label))
+        names = chained(label)
+        missing = [
+            name for name in names if name not in schedulers and not self._check_plugin("scheduler", where, name, {}, also=schedulers)
+        ]
+        if not missing:
+            links = [schedulers[name].links if name in schedulers else (Named(name),) for name in names]
+            schedulers[label] = Scheduling(label, tuple(link for chain in links for link in chain))
 
     # ---- single values
 
@@ -322,8 +242,8 @@ class _Reader:
         if self.registry.get("harness", harness).asks_judge and "judge" not in self.data:
             self._problem(where, f"{harness} asks a judge, and there is no table [judge]", "add [judge] with the name of a judge")
 
-    def _check_label(self, where: str, label: str) -> None:
-        if not NAME.fullmatch(label):
+    def _check_label(self, where: str, label: str, pattern: re.Pattern[str] = NAME) -> None:
+        if not pattern.fullmatch(label):
             rule = "letters and digits, joined by single dots, dashes or underscores"
             self._problem(where, f"{label!r} cannot be part of a file name", rule)
 
@@ -386,6 +306,11 @@ class _Reader:
             raise PrefbenchError(count + "\n  ".join(self.problems), "see docs/tracks.md; `prefbench show NAME` lists a plugin's options")
 
 
+def chained(name: str) -> list[str]:
+    """The links of ``a + b``; of a plain name, itself."""
+    return [part.strip() for part in name.split("+")]
+
+
 def _repeated(values: Iterable[T]) -> list[T]:
     """What occurs more than once."""
     return [value for value, count in Counter(values).items() if count > 1]
@@ -393,21 +318,3 @@ def _repeated(values: Iterable[T]) -> list[T]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def resolved(rules: Any) -> dict[str, Any]:
-    """A rules dataclass as a JSON-able mapping, defaults included."""
-    return dataclasses.asdict(rules)
-
-
-def seeds_from(text: str) -> tuple[int, ...]:
-    """``5`` is the seeds 0..4; ``0,3,7`` are these seeds."""
-    try:
-        numbers: Sequence[int] = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise PrefbenchError(f"--seeds {text!r} is no number and no list of numbers", "write --seeds 5, or --seeds 0,1,7") from None
-    if len(numbers) == 1 and "," not in text:
-        numbers = range(numbers[0])
-    if not numbers or min(numbers) < 0:
-        raise PrefbenchError(f"--seeds {text!r} names no seed", "write --seeds 5, or --seeds 0,1,7")
-    return tuple(dict.fromkeys(numbers))

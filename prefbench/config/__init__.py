@@ -1,0 +1,22 @@
+"""Track files (TOML) read into frozen dataclasses."""
+
+from prefbench.config.files import find_track, name_and_version, packaged_tracks
+from prefbench.config.reader import read_track
+from prefbench.config.rules import UNTRAINED, Method, Named, Row, Scheduling, Selection, Track, TrainRules, resolved, seeds_from
+
+__all__ = [
+    "UNTRAINED",
+    "Method",
+    "Named",
+    "Row",
+    "Scheduling",
+    "Selection",
+    "Track",
+    "TrainRules",
+    "find_track",
+    "name_and_version",
+    "packaged_tracks",
+    "read_track",
+    "resolved",
+    "seeds_from",
+]

@@ -1,0 +1,119 @@
+"""What a track says, as frozen dataclasses, and what the command line changes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefbench.api import Component, hyper
+from prefbench.errors import PrefbenchError
+
+
+@dataclass(frozen=True)
+class TrainRules(Component):
+    """The budget and the optimiser, the same for every method of a track."""
+
+    name = "train"
+
+    steps: int = hyper(100, low=1, doc="optimiser steps")
+    pool: int = hyper(32, low=1, doc="pairs offered to the scheduler at each step")
+    learning_rate: float = hyper(1e-6, low=0.0, doc="peak learning rate of AdamW, unless a method names its own")
+    warmup: int = hyper(10, low=0, doc="steps of linear warm-up")
+    schedule: str = hyper("cosine", choices=("cosine", "linear", "constant"), doc="decay to zero after the warm-up")
+    clip: float = hyper(1.0, low=0.0, doc="largest norm of the gradient")
+    weight_decay: float = hyper(0.0, low=0.0, doc="decoupled weight decay of AdamW")
+    max_length: int = hyper(1024, low=2, doc="longest prompt plus answer in tokens; longer pairs are dropped and counted")
+    micro_batch_tokens: int = hyper(8192, low=1, doc="tokens, padding included, of one forward")
+    loss_bound: float = hyper(1e4, low=0.0, doc="a mean loss beyond it ends the cell as diverged")
+    dtype: str = hyper("auto", choices=("auto", "float32", "bfloat16"), doc="compute dtype; auto is bfloat16 where the device has it")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A plugin by name, with the options that the track gives it."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row's method: an objective with its hyper-parameters and, where the track names one, its own learning rate."""
+
+    label: str
+    objective: Named
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Scheduling:
+    """A row's scheduler with its hyper-parameters; or a chain of them, in which the last picks from what the others left."""
+
+    label: str
+    links: tuple[Named, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the board: a method and a scheduler by label; a trivial row has a model role instead, and neither."""
+
+    method: str
+    scheduler: str
+
+
+UNTRAINED = "-"
+"""The scheduler label of a trivial row."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """The frozen rules. Results are comparable if and only if name and version are the same."""
+
+    path: Path
+    name: str
+    version: int
+    description: str
+    seed_varies: tuple[str, ...]
+    seeds: tuple[int, ...]
+    tuning: str
+    source: Named
+    judge: Named | None
+    train: TrainRules
+    harnesses: tuple[Named, ...]
+    methods: Mapping[str, Method]
+    schedulers: Mapping[str, Scheduling]
+    rows: tuple[Row, ...]
+    columns: Mapping[str, Named] = field(default_factory=dict)
+    """Columns with options of their own, by label."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Methods whose distribution is not installed here, with the reason."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line changes of a track: which rows, which seeds."""
+
+    only: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+
+
+def resolved(rules: Any) -> dict[str, Any]:
+    """A rules dataclass as a JSON-able mapping, defaults included."""
+    return dataclasses.asdict(rules)
+
+
+def seeds_from(text: str) -> tuple[int, ...]:
+    """``5`` is the seeds 0..4; ``0,3,7`` are these seeds."""
+    try:
+        numbers: Sequence[int] = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise PrefbenchError(f"--seeds {text!r} is no number and no list of numbers", "write --seeds 5, or --seeds 0,1,7") from None
+    if len(numbers) == 1 and "," not in text:
+        numbers = range(numbers[0])
+    if not numbers or min(numbers) < 0:
+        raise PrefbenchError(f"--seeds {text!r} names no seed", "write --seeds 5, or --seeds 0,1,7")
+    return tuple(dict.fromkeys(numbers))

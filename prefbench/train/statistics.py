@@ -1,0 +1,98 @@
+"""Numbers per sequence from one forward: what objectives may want beyond log-probs, and schedulers of the hidden states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from prefbench.train.device import autocast
+from prefbench.train.forward import MicroBatch, Scorer, in_blocks, sum_by_owner, sum_by_sequence
+
+if TYPE_CHECKING:
+    from transformers.utils import ModelOutput
+
+LOG_PROB = "log_prob"
+OF_SEQUENCES: Mapping[str, str] = {
+    "prompt_log_prob": "prompt_log_prob",
+    "chosen_collision": "collision",
+    "rejected_collision": "collision",
+    "chosen_kl": "kl",
+    "rejected_kl": "kl",
+}
+"""The number per sequence that a pair statistic is taken from."""
+
+
+def sequence_names(wants: Sequence[str]) -> tuple[str, ...]:
+    """The numbers per sequence that the wanted pair statistics are made of; the answer's log-prob is always the first."""
+    return tuple(dict.fromkeys((LOG_PROB, *(OF_SEQUENCES[name] for name in wants if name in OF_SEQUENCES))))
+
+
+def sequence_values(
+    scorer: Scorer, reference: Scorer | None, names: Sequence[str], batch: MicroBatch, output: ModelOutput | None = None
+) -> torch.Tensor:
+    """The named numbers of each sequence, nats, float64, shape (R, len(names)), differentiable.
+
+    ``output`` is the model's own, where it was run before; ``reference`` is run, without gradient, for a KL alone.
+    """
+    with autocast(scorer.dtype):
+        states = scorer.states(batch) if output is None else scorer.states_of(output)
+        answers = states[batch.predictors]
+        columns = [sum_by_sequence(scorer.project(answers, batch.targets), batch)]
+        for name in names[1:]:
+            if name == "prompt_log_prob":
+                columns.append(_prompt_log_probs(scorer, states, batch))
+            elif name == "collision":
+                columns.append(sum_by_sequence(in_blocks(lambda rows: _collision(scorer, rows), _width(scorer), answers), batch))
+            else:
+                columns.append(sum_by_sequence(_divergence(scorer, reference, answers, batch), batch))
+    return torch.stack(columns, dim=1)
+
+
+def _width(scorer: Scorer) -> int:
+    return int(scorer.model.config.get_text_config().vocab_size)
+
+
+def _prompt_log_probs(scorer: Scorer, states: torch.Tensor, batch: MicroBatch) -> torch.Tensor:
+    """log p of every prompt token but the first, summed; float64, shape (R,)."""
+    count, width = batch.tokens.shape
+    places = torch.arange(width, device=states.device)[None] < (batch.prompts - 1)[:, None]
+    predictors = places.flatten().nonzero().squeeze(1)
+    values = scorer.project(states[predictors], batch.tokens.flatten()[predictors + 1])
+    return sum_by_owner(values, predictors // width, count)
+
+
+def _collision(scorer: Scorer, states: torch.Tensor) -> torch.Tensor:
+    """log of the probability that two draws from the policy are the same token, shape (N,)."""
+    return torch.logsumexp(2 * torch.log_softmax(scorer.logits(states).float(), dim=-1), dim=-1)
+
+
+def _divergence(scorer: Scorer, reference: Scorer | None, states: torch.Tensor, batch: MicroBatch) -> torch.Tensor:
+    """KL(reference || policy) at each response position, shape (N,)."""
+    if reference is None:
+        raise ValueError("a KL needs the job's reference")
+    known = reference
+    with torch.no_grad():
+        fixed = known.states(batch)[batch.predictors]
+
+    def divergence(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        policy = torch.log_softmax(scorer.logits(own).float(), dim=-1)
+        target = torch.log_softmax(known.logits(other).float(), dim=-1)
+        return (target.exp() * (target - policy)).sum(dim=-1)
+
+    return in_blocks(divergence, _width(scorer), states, fixed)
+
+
+# ---------------------------------------------------------------- hidden states
+
+HIDDEN_STATES = ("hidden_states", "padded_hidden_states")
+
+
+def mean_hidden_states(output: ModelOutput, batch: MicroBatch, padded: bool) -> torch.Tensor:
+    """What each block gives, averaged over a sequence's tokens, or over the width of the micro-batch; float32, shape (R, L, D)."""
+    blocks: Sequence[torch.Tensor] = output.hidden_states[1:]  # the first is the embedding's
+    width = batch.tokens.shape[1]
+    lengths = torch.full_like(batch.lengths, width) if padded else batch.lengths
+    mask = (torch.arange(width, device=lengths.device)[None] < lengths[:, None]).float()[..., None]
+    return torch.stack([(block.float() * mask).sum(dim=1) / lengths[:, None] for block in blocks], dim=1)
