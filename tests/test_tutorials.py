@@ -7,11 +7,11 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 
+from prefbench.config import read_track
 from prefbench.registry import load_registry
 from prefbench.testing.running import contract_for, run_checks
 from tests.bad_input.place import TRACK, good_folder, prefbench
@@ -29,18 +29,30 @@ def blocks(page: str, language: str) -> list[str]:
 # ---------------------------------------------------------------- what a method may ask for
 
 
-@pytest.mark.parametrize("number", range(len(blocks("what-a-method-may-ask.md", "python"))))
-def test_what_a_method_may_ask_for_is_shown_with_methods_that_keep_their_contracts(site: PluginSite, tmp_path: Path, number: int) -> None:
-    (tmp_path / "example.py").write_text(blocks("what-a-method-may-ask.md", "python")[number])
+EXAMPLES = blocks("what-a-method-may-ask.md", "python")
+
+
+@pytest.mark.parametrize("code", EXAMPLES, ids=re.findall(r"class (\w+)", "".join(EXAMPLES)))
+def test_what_a_method_may_ask_for_is_shown_with_methods_that_keep_their_contracts(site: PluginSite, tmp_path: Path, code: str) -> None:
+    (tmp_path / "example.py").write_text(code)
     registry = load_registry([tmp_path / "example.py"])
     ((kind, _, name),) = [text.partition(" ") for text in registry.rows[-1].provides]
     contract = contract_for(kind, registry.get(kind, name))  # type: ignore[arg-type, call-overload]
     assert [outcome for outcome in run_checks(contract) if outcome.problem] == []
 
 
-def test_its_track_is_valid_toml() -> None:
-    (track,) = blocks("what-a-method-may-ask.md", "toml")
-    assert tomllib.loads(track)["schedulers"]["selective-sams"]["sams"] == {"ratio": 0.75}
+def test_its_track_is_a_track(tmp_path: Path) -> None:
+    """With the page's own methods as plugins: a column under a label, and a chain with options for each link."""
+    files = [tmp_path / f"example_{number}.py" for number in range(len(EXAMPLES))]
+    for file, code in zip(files, EXAMPLES, strict=True):
+        file.write_text(code)
+    (tables,) = blocks("what-a-method-may-ask.md", "toml")
+    rows = '[[grid]]\nmethods = ["prompted-dpo"]\nschedulers = ["easy-first", "easy-and-hard"]\n'
+    (tmp_path / "track.toml").write_text(TRACK + tables + rows)
+    track = read_track(tmp_path / "track.toml", load_registry(files))
+    assert track.columns["long-unseen-loss"].options == {"epochs": 2.0}
+    chain = track.schedulers["easy-and-hard"].links
+    assert [(link.name, dict(link.options)) for link in chain] == [("selective", {"share": 0.75}), ("loss-ranked", {"ratio": 0.25})]
 
 
 # ---------------------------------------------------------------- the table of all methods

@@ -148,11 +148,11 @@ def _declarations(component: type[Component]) -> Iterator[tuple[str, str]]:
     yield "needs the columns", _names(example, "needs")
     yield "wants the statistics", _names(example, "wants")
     for attribute, (about, fact) in FLAGS.items():
-        yield about, fact if getattr(example, attribute, False) else ""
-    yield "monotone", "" if getattr(example, "monotone", True) else NOT_MONOTONE
-    domain = getattr(example, "domain", Objective.domain)
+        yield about, fact if _declared(example, attribute, False) else ""
+    yield "monotone", "" if _declared(example, "monotone", True) else NOT_MONOTONE
+    domain = _declared(example, "domain", Objective.domain)
     yield "domain", "" if domain == Objective.domain else f"finite for log-ratios of up to {domain:g} nats"
-    rehearsals = getattr(example, "rehearsals", 0)
+    rehearsals = _declared(example, "rehearsals", 0)
     yield "rehearsals", f"it is offered {rehearsals} pools before the first step" if rehearsals else ""
 
 
@@ -162,6 +162,12 @@ def _example(component: type[Component]) -> Component | type[Component]:
         return build(component, {})
     except PrefbenchError:
         return component
+
+
+def _declared(example: Component | type[Component], attribute: str, usual: Any) -> Any:
+    """The value of an attribute; the usual one where there is none, or where it hangs on options that must be given."""
+    value = getattr(example, attribute, usual)
+    return usual if isinstance(value, property) else value
 
 
 def _names(example: Component | type[Component], attribute: str) -> str:

@@ -48,6 +48,9 @@ class Asked(Scheduler):
     name = "asked"
     column: str
     reshuffled = True
+    @property
+    def wants(self):
+        return ("loss",)
     rehearsals: int = hyper(3, low=0)
 
     @property
@@ -125,7 +128,7 @@ def test_all_that_an_objective_declares(declares: tuple[str, str]) -> None:
 def test_needs_of_a_component_whose_options_must_be_given(declares: tuple[str, str]) -> None:
     told = facts("asked", *declares)
     assert told["option column"] == "must be given, str"
-    assert told["needs the columns"] == "depends on its options"
+    assert told["needs the columns"] == told["wants the statistics"] == "depends on its options"
     assert told["epochs"] == "the rows that it keeps are shuffled anew every epoch"
 
 
