@@ -44,21 +44,28 @@ class Gap(Objective):
 
 @dataclass
 class Asked(Scheduler):
-    """A scheduler with an option that must be given."""
+    """A scheduler whose option must be given, and decides what it needs."""
     name = "asked"
     column: str
-    reshuffled = True
-    @property
-    def wants(self):
-        return ("loss",)
-    rehearsals: int = hyper(3, low=0)
 
     @property
     def needs(self):
         return (self.column,)
 
+    @property
+    def reshuffled(self):
+        return self.column == "flipped"
+
     def select(self, pool, size, rng):
         return range(size)
+
+@dataclass
+class Kept(Asked):
+    """A scheduler that rehearses and reshuffles."""
+    name = "kept"
+    column: str = "difficulty"
+    reshuffled = True
+    rehearsals: int = hyper(3, low=0)
 
 @dataclass
 class Hard(Column):
@@ -82,7 +89,7 @@ def facts(*arguments: str) -> dict[str, str]:
 
 @pytest.fixture
 def declares(site: PluginSite, tmp_path: Path) -> tuple[str, str]:
-    """The option that brings three components which declare all that there is."""
+    """The option that brings components which declare all that there is."""
     (tmp_path / "declares.py").write_text(DECLARES)
     return "--plugin", str(tmp_path / "declares.py")
 
@@ -125,16 +132,18 @@ def test_all_that_an_objective_declares(declares: tuple[str, str]) -> None:
     assert told["domain"] == "finite for log-ratios of up to 500 nats"
 
 
-def test_needs_of_a_component_whose_options_must_be_given(declares: tuple[str, str]) -> None:
+def test_what_hangs_on_an_option_that_must_be_given(declares: tuple[str, str]) -> None:
     told = facts("asked", *declares)
     assert told["option column"] == "must be given, str"
-    assert told["needs the columns"] == told["wants the statistics"] == "depends on its options"
+    assert told["needs the columns"] == "depends on its options"
+    assert "epochs" not in told
+
+
+def test_all_that_a_scheduler_declares(declares: tuple[str, str]) -> None:
+    told = facts("kept", *declares)
+    assert told["needs the columns"] == "difficulty"
     assert told["epochs"] == "the rows that it keeps are shuffled anew every epoch"
-
-
-def test_rehearsals_by_default(declares: tuple[str, str]) -> None:
-    """An option of that name has its default on the class."""
-    assert facts("asked", *declares)["rehearsals"] == "it is offered 3 pools before the first step"
+    assert told["rehearsals"] == "it is offered 3 pools before the first step"
 
 
 def test_a_column_that_trains(declares: tuple[str, str]) -> None:
@@ -163,10 +172,10 @@ def test_a_name_that_nothing_has(site: PluginSite) -> None:
 
 def test_without_a_name_a_line_about_each(declares: tuple[str, str]) -> None:
     rows = {row["name"]: row for row in json.loads(invoke(*declares, "--format", "json").stdout)}
-    assert {"dpo", "uniform", "gap", "asked", "hard"} <= set(rows)
+    assert {"dpo", "uniform", "gap", "kept", "hard"} <= set(rows)
     assert rows["gap"]["definition"] == "A loss with all that an objective can declare.\nx = 1\ny = 2"
     assert rows["loss-ranked"]["options"] == ["order = 'high'", "ratio = 0.5"]
-    assert rows["asked"]["options"] == ["column", "rehearsals = 3"]
+    assert rows["asked"]["options"] == ["column"]
 
 
 def test_without_a_name_a_person_gets_a_table_per_kind(site: PluginSite) -> None:
