@@ -20,6 +20,8 @@ from prefbench.registry.rows import HOOKS
 Row = dict[str, object]
 WHOLE = (Format.json, Format.csv)
 """The formats for programs: one list, with everything in it."""
+SHOWN = {Format.table: ("name", "definition", "source"), Format.md: ("name", "definition", "options", "source", "distribution")}
+"""What the others say of each component among all: as much as a terminal has room for, or a page."""
 
 
 def show(
@@ -50,7 +52,7 @@ def _print_all(registry: Registry, format: Format) -> None:
     for number, (title, kind_rows) in enumerate(rows.items()):
         if number:
             print()
-        print_rows([{key: cell for key, cell in row.items() if key != "kind"} for row in kind_rows], format.value, title=title)
+        print_rows([{key: row[key] for key in SHOWN[format]} for row in kind_rows], format.value, title=title)
 
 
 def _line(registry: Registry, kind: Kind, name: str) -> Row:
