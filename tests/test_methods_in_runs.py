@@ -91,7 +91,9 @@ def test_a_second_scheduler_finds_the_column_made_and_is_charged_for_it(options:
     assert list((options.out.parent / "cache" / "columns" / "difficulty").iterdir()) == files
     cost = read_sealed(files[0])["seconds"]
     assert cost > 0
-    assert all(Folder(folder).read_record("dpo.easy.s0")["clocks"]["columns"] >= cost for folder in (options.out, options.out.parent / "second"))
+    assert all(
+        Folder(folder).read_record("dpo.easy.s0")["clocks"]["columns"] >= cost for folder in (options.out, options.out.parent / "second")
+    )
 
 
 @pytest.mark.parametrize("scheduler", ["online-batch", "rho-loss", "curriculum", "margin-filter", "selective", "loss-ranked"])
