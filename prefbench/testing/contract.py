@@ -99,6 +99,7 @@ class Contract(Generic[C]):
 
 def require(kept: bool, component: Component, wrong: str, remedy: str) -> None:
     """Raise ContractError, naming the component and its options, unless a condition is kept."""
+    __tracebackhide__ = True  # pytest then shows the check, not this line
     if not kept:
         raise ContractError(f"{label(component)}: {wrong}\n{remedy}")
 
@@ -112,7 +113,7 @@ def label(component: Component) -> str:
 
 def require_diagnostics(component: Stateful, told: Sequence[Mapping[str, Any]]) -> None:
     """Raise ContractError unless what ``diagnostics`` told at some steps has the same names at each, and numbers."""
-    same = all(list(numbers) == list(told[0]) for numbers in told)
+    same = all(set(numbers) == set(told[0]) for numbers in told)
     require(
         same, component, "diagnostics() has other names at other steps", "give every name at every step, NaN where there is nothing to tell"
     )

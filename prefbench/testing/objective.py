@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, cast
@@ -119,10 +120,10 @@ class ObjectiveContract(Contract[Objective]):
             objective = make()
             batch, _ = trainable(offered_pairs(objective, near(COUNT, seed=5), step=1))
             objective.update(detached(batch))
-            before = snapshot(objective.options()), snapshot(objective.state_dict())
+            before = copy.deepcopy(objective.options()), snapshot(objective.state_dict())
             first = objective.per_pair(batch)
             second = objective.per_pair(batch)
-            after = snapshot(objective.options()), snapshot(objective.state_dict())
+            after = copy.deepcopy(objective.options()), snapshot(objective.state_dict())
             remedy = "change moving averages and queues in update(batch), and draw from batch.rng, which is new at every access"
             require(before == after, objective, "per_pair changes the objective", remedy)
             require(snapshot(first) == snapshot(second), objective, "per_pair gives other losses for the same batch", remedy)

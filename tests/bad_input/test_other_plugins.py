@@ -50,7 +50,7 @@ def source(pairs: str) -> Spoil:
 COLUMNS = [
     Bad(
         "column-unknown",
-        "needs data s0, which failed: no column is called 'refrence-margin'",
+        "needs column refrence-margin s0, which failed: no column is called 'refrence-margin'",
         "did you mean reference-margin?",
         plugin(define("Objective", "mine", 'needs = ("refrence-margin",)', LOSS)),
     ),
@@ -92,6 +92,13 @@ def test_what_every_cell_needs_is_named_with_its_plugin(bad: Bad, tell: Callable
     told = tell(with_options(bad, "--plugin mine.py" if bad not in COLUMNS else "--plugin mine.py --only mine"))
     assert told.code == 1
     assert any(line.startswith("failed: ") and bad.error in line for line in told.stderr.splitlines())
+
+
+def test_a_column_that_fails_costs_the_cells_that_need_it_and_no_other(tell: Callable[[Bad], Told], place: Path) -> None:
+    told = tell(with_options(COLUMNS[1], "--plugin mine.py --only mine --only dpo --retry-failed --out other"))
+    assert told.code == 1
+    statuses = {cell: Folder(place / "other").read_record(cell)["status"] for cell in ("mine.uniform.s0", "dpo.uniform.s0")}
+    assert statuses == {"mine.uniform.s0": "failed", "dpo.uniform.s0": "done"}
 
 
 def test_a_harness_need_not_write_its_own_name_into_its_items(tell: Callable[[Bad], Told], place: Path) -> None:

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from prefbench.columns.compute import Context, column_values, pair_column
-from prefbench.columns.plugin import ReferenceMargin
 from prefbench.columns.reference import reference_column, reference_key
-from prefbench.errors import PrefbenchError
 from prefbench.train.forward import make_scorer
 from tests.models import random_tokens, tiny_llama
 from tests.train.test_forward import naive_sum
@@ -70,36 +67,3 @@ def test_a_torn_cache_file_is_written_anew(tmp_path):
     (path,) = tmp_path.rglob("*.safetensors")
     path.write_bytes(path.read_bytes()[:50])
     assert np.array_equal(reference_column(Counting(), "w", tokens, 60, tmp_path).sums(), expected)
-
-
-def test_a_columns_values_are_computed_from_the_context_and_cached(tmp_path):
-    tokens = random_tokens(4)
-    context = Context(tokens, reference_column(Counting(), "w", tokens, 60, tmp_path))
-    values = column_values(ReferenceMargin(), {}, context, "key", tmp_path)
-    chosen, rejected = context.reference.sums()
-    assert values == pytest.approx(chosen - rejected)
-
-    class Refuses(ReferenceMargin):
-        def compute(self, context):
-            raise AssertionError("it is cached")
-
-    assert np.array_equal(column_values(Refuses(), {}, context, "key", tmp_path), values)
-
-
-@pytest.mark.parametrize("values", [np.zeros(3), np.zeros((4, 1)), np.full(4, np.nan)])
-def test_a_column_of_the_wrong_shape_or_with_nan_is_refused(tmp_path, values):
-    tokens = random_tokens(4)
-
-    class Wrong(ReferenceMargin):
-        def compute(self, context):
-            return values
-
-    with pytest.raises(PrefbenchError, match="reference-margin"):
-        column_values(Wrong(), {}, Context(tokens, reference_column(Counting(), "w", tokens, 60, tmp_path)), "key", tmp_path)
-
-
-def test_a_column_that_comes_with_the_pairs_needs_every_pair():
-    tokens = random_tokens(2)
-    with_gap = [dataclasses.replace(pair, columns={"gap": float(i)}) for i, pair in enumerate(tokens.pairs)]
-    assert pair_column(with_gap, "gap").tolist() == [0.0, 1.0]
-    assert pair_column([with_gap[0], tokens.pairs[1]], "gap") is None

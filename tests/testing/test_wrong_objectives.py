@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +84,14 @@ class WrongSign(Sound):
 
     def per_pair(self, batch: PairBatch) -> torch.Tensor:
         return -logsigmoid(-self.beta * batch.margin)
+
+
+@dataclass
+class LikesBoth(Sound):
+    """Adds the rejected reward where it is to be taken off."""
+
+    def per_pair(self, batch: PairBatch) -> torch.Tensor:
+        return -logsigmoid(self.beta * (batch.chosen_log_ratio + batch.rejected_log_ratio))
 
 
 @dataclass
@@ -223,6 +232,21 @@ class Unrecorded(Sound):
 
 
 @dataclass
+class AlwaysTheSame(Sound):
+    """Its options() gives the defaults, whatever was set."""
+
+    def options(self) -> dict[str, Any]:
+        return {"beta": 0.1}
+
+
+@dataclass
+class NoJson(Sound):
+    """An option that no record can hold."""
+
+    folder: Path = Path("here")
+
+
+@dataclass
 class Initial(Sound):
     """An option that no field holds."""
 
@@ -295,6 +319,11 @@ def test_a_sound_objective_passes(sound: type[Objective]) -> None:
         (LogOfSigmoid, {FINITE}, "a loss is inf at log-ratios of -10000 (chosen) and +10000 nats (rejected)"),
         (Sorted, {PARTS, ORDER}, "the loss of a pair depends on the other pairs of its batch"),
         (WrongSign, {"the mean loss favours the chosen answers"}, "at policy = reference its mean rises with the chosen log-probs"),
+        (
+            LikesBoth,
+            {"the mean loss favours the chosen answers"},
+            "at policy = reference its mean falls with the rejected log-probs (slope -0.05)",
+        ),
         (Detached, {"the gradient reaches the policy"}, "no gradient reaches the policy's log-probs"),
         (Seeds, {GENERATORS}, "it moved the global generator of torch"),
         (KeptInTheModule, {STATE}, "a run that goes on from a checkpoint loses otherwise"),
@@ -305,6 +334,8 @@ def test_a_sound_objective_passes(sound: type[Objective]) -> None:
         (UndeclaredStatistic, {DECLARED}, "it reads 'chosen_kl', which it does not declare\nadd 'chosen_kl' to its `wants`"),
         (HiddenOption, {IDENTITY}, "the field offset is a setting that options() does not have"),
         (Unrecorded, {IDENTITY}, "options() lacks the setting offset"),
+        (AlwaysTheSame, {IDENTITY}, "options() stays the same when beta changes"),
+        (NoJson, {IDENTITY}, "options() is no JSON"),
         (Initial, {IDENTITY}, "options() lacks the setting offset"),
         (AnyValue, {NONSENSE}, "is taken"),
         (Unbounded, {NONSENSE}, "sound[beta=0.0]: a loss is inf near home"),
@@ -375,7 +406,7 @@ def test_what_it_declares_is_there_to_read() -> None:
 
 
 def test_worked_rows_are_compared_within_a_millionth() -> None:
-    """The values of section 7 of no paper but of two minutes with a calculator: log(1 + exp(-0.15)) and its like."""
+    """log(1 + exp(-0.15)) = 0.620957 and its like, from a pocket calculator."""
     right = [0.620957, 0.765595, 0.683197, 0.455492]
 
     class TestRight(ObjectiveContract):

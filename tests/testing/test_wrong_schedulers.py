@@ -173,6 +173,23 @@ class InPlace(Sound):
 
 
 @dataclass
+class SortsColumns(Curriculum):
+    """Sorts the column where it stands."""
+
+    def prepare(self, columns: Mapping[str, np.ndarray], size: int, rng: np.random.Generator) -> np.ndarray | None:
+        columns["score-gap"].sort()
+        return None
+
+
+@dataclass
+class UnseededOrder(Curriculum):
+    """Prepares another order at every call: a run that goes on would see other pairs."""
+
+    def prepare(self, columns: Mapping[str, np.ndarray], size: int, rng: np.random.Generator) -> np.ndarray | None:
+        return np.random.default_rng().permutation(size)
+
+
+@dataclass
 class PreparesTwice(Curriculum):
     """Prepares a row twice."""
 
@@ -204,6 +221,21 @@ class Nothing(Sound):
 
 
 @dataclass
+class HalfARehearsal(Sound):
+    """Rehearses two and a half times."""
+
+    rehearsals: float = 2.5  # type: ignore[assignment]
+
+
+@dataclass
+class NoNumber(Sound):
+    """Its diagnostics are texts."""
+
+    def diagnostics(self) -> Mapping[str, float]:
+        return {"mood": "fine"}  # type: ignore[dict-item]
+
+
+@dataclass
 class HiddenOption(Sound):
     """Its temperature can be changed by nobody."""
 
@@ -232,6 +264,8 @@ def test_a_sound_scheduler_passes(sound: type[Scheduler]) -> None:
         (NoStatistic, {DECLARED}, "it wants the statistic 'losses', and there is none"),
         (Grows, {"the memory is bounded"}, "its state grows without bound"),
         (InPlace, {"the inputs stay as they are"}, "it changes the pools that it is handed"),
+        (SortsColumns, {"the inputs stay as they are"}, "prepare changes the columns that it is handed"),
+        (NoNumber, {"diagnostics keep their names"}, "diagnostics() gives no number for ['mood']"),
         (Nothing, {"ratio and rehearsals are possible"}, "its ratio is 0.0"),
         (HiddenOption, {"every option is part of the identity"}, "the field temperature is a setting that options() does not have"),
     ],
@@ -252,6 +286,8 @@ def test_one_mistake_fails_the_checks_that_are_about_it(wrong: type[Scheduler], 
         (Mask, POSITIONS, "select gives [True] (shape (1,), bool) for 1 of a pool of 1"),
         (GlobalDraws, SAME, "two runs of the same seed select other pairs"),
         (GlobalDraws, "global generators are left alone", "it moved the global generator of numpy"),
+        (UnseededOrder, "prepared rows are distinct", "prepare gives other rows for the same generator"),
+        (HalfARehearsal, "ratio and rehearsals are possible", "its rehearsals are 2.5"),
         (PreparesTwice, "prepared rows are distinct", "prepare gives 97 row numbers of type int64, where distinct ones in [0, 96) are due"),
         (PreparesTooFew, "prepared rows are distinct", "prepare gives 5 row numbers of 96 where at least a pool of 16 is due"),
         (PoolsTwice, "drawn pools are distinct", "next_pool gives 7 row numbers of type int64, where 7 distinct ones in [0, 96) are due"),

@@ -1,0 +1,135 @@
+"""Columns, chains and schedulers of a track, from its file to the records: on a tiny local track."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from prefbench import cell
+from prefbench.config import Selection
+from prefbench.errors import PrefbenchError
+from prefbench.run import RunOptions, plan_run, run
+from prefbench.store.folder import Folder
+from prefbench.store.sealed import read_sealed
+from tests.bad_input.place import TRACK, good_folder
+
+TABLES = """
+[columns.difficulty-twice]
+column = "difficulty"
+repeats = 2
+epochs = 0.5
+
+[schedulers.easy]
+scheduler = "selective + random-subset"
+[schedulers.easy.selective]
+column = "difficulty-twice"
+share = 0.6
+[schedulers.easy.random-subset]
+ratio = 0.25
+"""
+
+
+@pytest.fixture
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunOptions:
+    good_folder(tmp_path)
+    monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cell, "_workshops", {})
+    (tmp_path / "track.toml").write_text(TRACK + TABLES)
+    return RunOptions(str(tmp_path / "track.toml"), tmp_path / "chained", Selection(only=("dpo",), schedulers=("easy",)), in_process=True)
+
+
+def on_schedulers(options: RunOptions, *names: str) -> RunOptions:
+    return dataclasses.replace(options, selection=Selection(only=("dpo",), schedulers=names))
+
+
+def changed(options: RunOptions, before: str, after: str) -> RunOptions:
+    """With one thing changed in the track."""
+    path = Path(options.track)
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    return options
+
+
+def silently(*_: object) -> None:
+    pass
+
+
+def test_a_chain_and_a_column_with_options_run_and_are_recorded(options: RunOptions) -> None:
+    assert not run(options, silently).failed
+    record = Folder(options.out).read_record("dpo.easy.s0")
+    assert record["scheduler"]["name"] == "selective+random-subset"
+    assert record["scheduler"]["options"]["selective"]["share"] == 0.6
+    assert record["scheduler"]["origin"].keys() == {"selective", "random-subset"}
+    assert record["include"]["train"]["columns"]["difficulty-twice"]["options"] == {"epochs": 0.5, "folds": 2, "repeats": 2}
+    assert -1 <= record["result"]["training"]["columns"]["difficulty-twice"]["rank_correlation"] <= 1
+    assert record["result"]["training"]["pairs_backward"] == 2  # one of four, twice
+
+
+def test_a_chain_on_the_command_line_takes_the_tracks_options(options: RunOptions) -> None:
+    planned = plan_run(on_schedulers(options, "selective + half"))
+    assert [found.id for found in planned.cells if found.trained] == ["dpo.selective+half.s0"]
+    assert planned.cells[-1].include["train"]["scheduler"]["options"]["random-subset"] == {"ratio": 0.5}
+
+
+def test_another_option_of_a_column_makes_the_cells_that_need_it_stale(options: RunOptions) -> None:
+    run(options, silently)
+    state = plan_run(changed(options, "repeats = 2", "repeats = 1")).states["dpo.easy.s0"]
+    assert (state.status, state.reason) == ("stale", "train: columns.difficulty-twice.options.repeats: 2 -> 1")
+
+
+def test_a_second_scheduler_finds_the_column_made_and_is_charged_for_it(options: RunOptions) -> None:
+    """A method's seconds hold all that it needs, whoever computed it; computing it once is the run's own saving."""
+    run(options, silently)
+    files = list((options.out.parent / "cache" / "columns" / "difficulty").iterdir())
+    assert len(files) == 1
+    selective = on_schedulers(
+        changed(options, 'column = "difficulty-twice"\nshare = 0.6', 'column = "difficulty-twice"\nshare = 0.7'), "easy"
+    )
+    run(dataclasses.replace(selective, out=options.out.parent / "second"), silently)
+    assert list((options.out.parent / "cache" / "columns" / "difficulty").iterdir()) == files
+    cost = read_sealed(files[0])["seconds"]
+    assert cost > 0
+    assert all(
+        Folder(folder).read_record("dpo.easy.s0")["clocks"]["columns"] >= cost for folder in (options.out, options.out.parent / "second")
+    )
+
+
+@pytest.mark.parametrize("scheduler", ["online-batch", "rho-loss", "curriculum", "margin-filter", "selective", "loss-ranked"])
+def test_every_built_in_scheduler_runs(options: RunOptions, scheduler: str) -> None:
+    assert not run(on_schedulers(options, scheduler), silently).failed
+    assert Folder(options.out).read_record(f"dpo.{scheduler}.s0")["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("ratio = 0.25", "ratio = 2.0", "ratio must be at most 1"),
+        ("selective + random-subset", "selectve + random-subset", "did you mean selective"),
+        ("[schedulers.easy.selective]", "[schedulers.easy.curriculum]", "schedulers.easy.curriculum: selective + random-subset is a chain"),
+        ("selective + random-subset", "random-subset + random-subset", "the chain has random-subset twice"),
+        ("selective + random-subset", "loss-ranked + random-subset", "picks at each step"),
+        ('column = "difficulty"', 'column = "dificulty"', "did you mean difficulty"),
+        ("repeats = 2", "repeats = 0", "repeats must be at least 1"),
+    ],
+)
+def test_what_is_wrong_with_a_chain_or_a_column_is_told_before_anything_starts(
+    options: RunOptions, before: str, after: str, message: str
+) -> None:
+    text = changed(options, before, after)
+    if "loss-ranked" in after:
+        changed(options, '[schedulers.easy.selective]\ncolumn = "difficulty-twice"\nshare = 0.6', "")
+    with pytest.raises(PrefbenchError) as caught:
+        plan_run(text)
+    assert message in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_scheduler_whose_distribution_is_not_there_is_skipped(options: RunOptions) -> None:
+    table = (
+        '[schedulers.stranger]\ndistribution = "prefbench-stranger"\nratio = 0.5\n[[grid]]\nmethods = ["dpo"]\nschedulers = ["stranger"]\n'
+    )
+    with_stranger = changed(options, "[trivial]", f"{table}[trivial]")
+    planned = plan_run(dataclasses.replace(with_stranger, selection=Selection()))
+    assert planned.track.skipped == {"stranger": "prefbench-stranger is not installed (python -m pip install prefbench-stranger)"}
+    assert not any("stranger" in found.id for found in planned.cells)
