@@ -94,6 +94,12 @@ def test_the_draw_is_torchs_multinomial_without_replacement() -> None:
     assert kept.T @ kept / count == pytest.approx((theirs.T @ theirs).numpy() / count, abs=4 * np.sqrt(0.5 / count))
 
 
+def test_at_the_very_start_every_pair_is_as_likely_to_be_kept() -> None:
+    """Policy and reference agree to the last bit, no average has moved, and a weight is exp(-(0 / 0)^2 / 2)."""
+    kept = np.mean([BetaDpo(dropped=0.5).per_pair(batch_with_margins(np.zeros(6), seed)).numpy() > 0 for seed in range(1000)], axis=0)
+    assert kept == pytest.approx(np.full(6, 0.5), abs=4 * np.sqrt(0.25 / 1000))
+
+
 def test_looking_changes_nothing_and_draws_the_same() -> None:
     objective, batch = BetaDpo(convention="gamma-po"), batch_with_margins(np.linspace(-3, 5, 20), seed=7)
     objective.update(batch)
@@ -142,3 +148,4 @@ def test_finite_from_no_gap_at_all_to_far_out(convention: str, distance: float, 
         assert torch.isfinite(loss).all()
         assert torch.isfinite(slope).all()
         objective.update(batch)
+        assert np.isfinite(list(objective.state_dict().values())).all()
