@@ -56,8 +56,9 @@ def worked_out(objective: Objective, rows: Sequence[Row]) -> Loss:
     return objective.per_pair(pair_batch(policy, tiny_llama(1), rows)).mean(), policy
 
 
+@torch.no_grad()
 def seen_pairs(rows: Sequence[Row]) -> PairBatch:
-    """The batch behind ``worked_out``."""
+    """The batch behind ``worked_out``, detached."""
     return pair_batch(tiny_llama(0), tiny_llama(1), rows)
 
 
