@@ -22,12 +22,11 @@ from prefbench.objectives.wpo import Wpo
 
 REFERENCE_BASED: list[type[Objective]] = [
     *(Robust, Exo, DiscoPop, Nca, BcoPair, SppoHard, Kto, KtoPaired, Aot, AotUnpaired),
-    *(RDpo, DpoShift, Odpo, Mmpo, Wpo, Tdpo1, Tdpo2, BetaDpo),
+    *(RDpo, DpoShift, Odpo, Mmpo, Wpo, Tdpo1, Tdpo2),
 ]
-LENGTH_NORMALISED: list[type[Objective]] = [AlphaPo, AMaPo, AlphaDpo, Cpo, Orpo]
 
 
 @hookimpl
 def prefbench_objectives() -> list[type[Objective]]:
     """The built-in losses."""
-    return [Dpo, Ipo, Hinge, ApoZero, ApoDown, SimPo, *REFERENCE_BASED, *LENGTH_NORMALISED]
+    return [Dpo, Ipo, Hinge, ApoZero, ApoDown, SimPo, *REFERENCE_BASED, BetaDpo, AlphaPo, AMaPo, AlphaDpo, Cpo, Orpo]
