@@ -19,12 +19,14 @@ LARGEST_EXPONENT = 50.0
 
 @dataclass
 class AMaPo(Objective):
-    """AMaPO: only pairs that lag behind their batch get a target margin, and the further behind the larger.
+    """AMaPO: only pairs that lag behind their batch get a target margin, at least beta and the larger the further behind.
 
     Per pair, with g the chosen answer's mean log-prob per token minus the rejected answer's, and mean and std over the batch::
 
         m = beta * exp((mean - g) / std * mean)   where g < mean, else 0;   no gradient
         -log sigma(beta * g - m)
+
+    So it is while the mean is positive; while it is negative, as it may be early in training, the margin is below beta and shrinks instead.
     """
 
     name = "amapo"
