@@ -53,7 +53,7 @@ class KtoPaired(Objective):
     """
 
     name = "kto-paired"
-    source = "TRL 0.8, loss type kto_pair (gone since 0.9), after Ethayarajh et al. 2024, arXiv 2402.01306"
+    source = "TRL 0.8, loss type kto_pair (gone since 0.9), after Eq. 7 of the HALOs report of Ethayarajh et al., later arXiv 2402.01306"
     deviations = (
         "The means pass gradient, as in that code; the paper stops it at its z0, as detached = true does. The means are over the "
         "optimiser's batch, not over each device's share."

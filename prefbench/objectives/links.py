@@ -19,7 +19,7 @@ class Robust(Objective):
 
         (-(1 - eps) * log sigma(z) + eps * log sigma(-z)) / (1 - 2 * eps)
 
-    With eps = 0 it is DPO. Unlike conservative DPO it subtracts the flipped label's loss: it falls without end as the margin grows, below 0 too.
+    With eps = 0 it is DPO. Unlike conservative DPO it subtracts the flipped label's loss, and so falls without end as the margin grows.
     """
 
     name = "robust"
@@ -66,7 +66,7 @@ class DiscoPop(Objective):
 
         (1 - m) * (-log sigma(z)) + m * exp(-z)
 
-    It is not convex: around z = 0 the blend moves from log 2 to 1 faster than either part falls, so that the loss rises with the margin there.
+    It is not convex: around z = 0 the blend moves from log 2 to 1 faster than either part falls, and the loss rises with the margin.
     """
 
     name = "discopop"

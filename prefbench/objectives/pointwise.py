@@ -75,7 +75,8 @@ class SppoHard(Objective):
 
         (r_w - 1 / (2 * beta))^2 + (r_l + 1 / (2 * beta))^2
 
-    The targets lie 1 / (2 beta) nats from the reference: 500 at the default, so that the loss is large and the learning rate small.
+    The targets lie 1 / (2 beta) nats from the reference, 500 at the default beta, and the loss starts at 1 / (2 beta^2) = 500,000: the learning
+    rate is to be small, and a track's ``loss_bound`` above that, or the first step counts as diverged.
     """
 
     name = "sppo-hard"

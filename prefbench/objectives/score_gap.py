@@ -25,7 +25,10 @@ class Odpo(Objective):
 
     name = "odpo"
     source = "Amini et al. 2024, arXiv 2402.10571, the offset alpha * log(score gap); rycolab/odpo, trainers.py"
-    deviations = "The authors' code gives NaN at gaps below 0, which their data have not; loss 0 there is ours. The column's name is ours."
+    deviations = (
+        "The authors' code gives NaN at gaps below 0; loss 0 there is ours. "
+        "So are the column's name, and beta, which their code leaves open."
+    )
     beta: float = hyper(0.1, low=1e-6, doc="strength of the pull towards the reference")
     alpha: float = hyper(1.0, low=0.0, doc="scale of the offset")
     column: str = hyper("score-gap", doc="the column with the score of the chosen minus that of the rejected answer")

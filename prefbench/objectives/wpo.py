@@ -19,7 +19,7 @@ class Wpo(Objective):
         w   = exp(1/|y| * sum over tokens t of (log pi(y_t) - log sum_v pi(v)^2))
         min(1, w_w * w_l) * (-log sigma(beta * margin))
 
-    An answer's weight is 1 where its tokens are as likely as a token that the policy samples is on average; no gradient passes through weights.
+    An answer's weight is 1 where its tokens are as likely as those that the policy samples; no gradient passes through the weights.
     """
 
     name = "wpo"

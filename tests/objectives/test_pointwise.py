@@ -37,6 +37,13 @@ def test_sppo_is_nought_at_its_two_targets() -> None:
     assert SppoHard(beta=1e-3).per_pair(there).tolist() == pytest.approx([0.0] * 4, abs=1e-18)
 
 
+def test_sppo_starts_at_half_a_million() -> None:
+    """What a track's bound on the loss has to leave room for."""
+    pairs = told_pairs()
+    home = told_pairs(policy_chosen=pairs.reference_chosen, policy_rejected=pairs.reference_rejected)
+    assert SppoHard().per_pair(home).tolist() == pytest.approx([500_000.0] * 4)
+
+
 def test_bco_uses_the_mean_that_this_batch_moved() -> None:
     objective = BcoPair(beta=0.1)
     objective.update(told_pairs())
