@@ -164,9 +164,9 @@ def test_a_plugin_file(site: PluginSite, tmp_path: Path) -> None:
 
 
 def test_a_name_that_nothing_has(site: PluginSite) -> None:
-    error = invoke("dop").exception
+    error = invoke("hing").exception
     assert isinstance(error, PrefbenchError)
-    assert error.hint == "did you mean dpo?"
+    assert error.hint == "did you mean hinge?"
     assert error.exit_code == 2
 
 
