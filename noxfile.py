@@ -57,6 +57,9 @@ def new(session: nox.Session) -> None:
     install(session)
     for kind in ("objective", "scheduler", "column"):
         folder = Path(session.create_tmp()) / kind
+        session.run(
+            "python", "-m", "pip", "uninstall", "--yes", f"prefbench-first-{kind}"
+        )  # the last time's: a name that is taken is refused
         shutil.rmtree(folder, ignore_errors=True)
         session.run("prefbench", "new", kind, f"first-{kind}", "--folder", str(folder))
         session.install("-e", f"{folder}[test]")
@@ -64,7 +67,6 @@ def new(session: nox.Session) -> None:
             for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest"]):
                 session.run("python", "-m", *command)
             session.run("prefbench", "check", f"first-{kind}")
-        session.run("python", "-m", "pip", "uninstall", "--yes", f"prefbench-first-{kind}")  # its name is free for the next time
 
 
 @nox.session
