@@ -147,6 +147,13 @@ def trainable(batch: PairBatch) -> tuple[PairBatch, dict[str, torch.Tensor]]:
     return dataclasses.replace(batch, **changes), leaves | carried
 
 
+def with_another_reference(batch: PairBatch) -> PairBatch:
+    """The same pairs under another reference: it finds every answer less probable, each in its own measure."""
+    return dataclasses.replace(
+        batch, reference_chosen=batch.reference_chosen - 1.5, reference_rejected=batch.reference_rejected * 1.25 - 0.5
+    )
+
+
 def contents(batch: PairBatch) -> dict[str, object]:
     """Everything that a batch holds, for a snapshot."""
     return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(batch).items()}
