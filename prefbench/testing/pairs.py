@@ -66,7 +66,7 @@ def offered_pairs(objective: Objective, answers: Answers, step: int = 0, watch: 
     Every policy log-prob is at most a small negative number, so that answers remain possible. With ``watch``, reading an undeclared name is an error.
     """
     count, rng = len(answers), stream(step, "policy")
-    homes = -answers.chosen_tokens * rng.uniform(0.02, 3.0, len(answers)), -answers.rejected_tokens * rng.uniform(0.02, 3.0, len(answers))
+    homes = [-tokens * rng.uniform(0.02, 3.0, count) for tokens in (answers.chosen_tokens, answers.rejected_tokens)]
     chosen, rejected = (home - np.maximum(0.0, ratio) for home, ratio in zip(homes, _ratios(answers), strict=True))
     prompt_tokens = rng.integers(2, 30, count).astype(np.float64)
     return PairBatch(
