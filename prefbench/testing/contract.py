@@ -59,26 +59,20 @@ class Contract(Generic[C]):
         if hidden:
             self.exercise(component)
         for field in hidden:
-            require(
-                getattr(component, field.name) != field.default,
-                component,
-                f"the field {field.name} is a setting that options() does not have",
-                "make it an option with hyper(...), or a constant of its module; init=False is for state",
-            )
+            wrong = f"the field {field.name} is a setting that options() does not have"
+            remedy = "make it an option with hyper(...), or a constant of its module; init=False is for state"
+            require(getattr(component, field.name) != field.default, component, wrong, remedy)
 
     def test_options_refuse_nonsense(self) -> None:
         """A text for a number, a number that is none or out of bounds is refused; at its bounds the component works."""
         for make in self.makers():
             component = make()
             for name, field in option_fields(self.component).items():
-                for value in _nonsense(field_type(self.component, field), field.metadata):
-                    require(
-                        self._attempt(component, name, value) is None,
-                        component,
-                        f"{name} = {value!r} is taken",
-                        "annotate the field with a type that is there at run time, such as float, int, bool or str",
-                    )
-                for value in _bounds(field_type(self.component, field), field.metadata):
+                kind = field_type(self.component, field)
+                for value in _nonsense(kind, field.metadata):
+                    remedy = "annotate the field with a type that is there at run time, such as float, int, bool or str"
+                    require(self._attempt(component, name, value) is None, component, f"{name} = {value!r} is taken", remedy)
+                for value in _bounds(kind, field.metadata):
                     if (at_bound := self._attempt(component, name, value)) is not None:
                         self.exercise(at_bound)
 
@@ -114,9 +108,8 @@ def label(component: Component) -> str:
 def require_diagnostics(component: Stateful, told: Sequence[Mapping[str, Any]]) -> None:
     """Raise ContractError unless what ``diagnostics`` told at some steps has the same names at each, and numbers."""
     same = all(set(numbers) == set(told[0]) for numbers in told)
-    require(
-        same, component, "diagnostics() has other names at other steps", "give every name at every step, NaN where there is nothing to tell"
-    )
+    remedy = "give every name at every step, NaN where there is nothing to tell"
+    require(same, component, "diagnostics() has other names at other steps", remedy)
     odd = [name for numbers in told for name, value in numbers.items() if not isinstance(value, (int, float))]
     require(not odd, component, f"diagnostics() gives no number for {odd[:1]}", "convert it with float(...)")
 
@@ -172,7 +165,7 @@ def _others(value: object, bounds: Mapping[str, Any]) -> list[object]:
 
 
 def _nonsense(kind: object, bounds: Mapping[str, Any]) -> list[object]:
-    """Values that no option of this type and these bounds may have; of an unknown type, two that cannot both be meant."""
+    """Values that no option of this type and these bounds may have; a type that is not known is recognised by its taking anything."""
     beyond = [edge for edge in (bounds.get("low"), bounds.get("high")) if edge is not None]
     outside = [edge - 1 if edge == bounds.get("low") else edge + 1 for edge in beyond]
     if kind is float or beyond:

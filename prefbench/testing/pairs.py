@@ -66,7 +66,7 @@ def offered_pairs(objective: Objective, answers: Answers, step: int = 0, watch: 
     Every policy log-prob is at most a small negative number, so that answers remain possible. With ``watch``, reading an undeclared name is an error.
     """
     count, rng = len(answers), stream(step, "policy")
-    homes = -answers.chosen_tokens * rng.uniform(0.02, 3.0, len(answers)), -answers.rejected_tokens * rng.uniform(0.02, 3.0, len(answers))
+    homes = [-tokens * rng.uniform(0.02, 3.0, count) for tokens in (answers.chosen_tokens, answers.rejected_tokens)]
     chosen, rejected = (home - np.maximum(0.0, ratio) for home, ratio in zip(homes, _ratios(answers), strict=True))
     prompt_tokens = rng.integers(2, 30, count).astype(np.float64)
     return PairBatch(
@@ -145,6 +145,13 @@ def trainable(batch: PairBatch) -> tuple[PairBatch, dict[str, torch.Tensor]]:
     statistics = Offered(batch.statistics, lambda name: carried[name] if name in carried else batch.statistics[name])
     changes: dict[str, Any] = {**leaves, "statistics": statistics}
     return dataclasses.replace(batch, **changes), leaves | carried
+
+
+def with_another_reference(batch: PairBatch) -> PairBatch:
+    """The same pairs under another reference: it finds every answer less probable, each in its own measure."""
+    return dataclasses.replace(
+        batch, reference_chosen=batch.reference_chosen - 1.5, reference_rejected=batch.reference_rejected * 1.25 - 0.5
+    )
 
 
 def contents(batch: PairBatch) -> dict[str, object]:

@@ -36,7 +36,7 @@ class SchedulerContract(Contract[Scheduler]):
         for make in self.makers():
             for size in SIZES:
                 training = Training(make(), size)
-                for asked in (training.selected, 1, (size + 1) // 2, size):
+                for asked in (training.selected, 1, (training.size + 1) // 2, training.size):
                     training.choose(training.offer(training.next_ids()), asked)
                     training.now += 1
 

@@ -385,6 +385,24 @@ def test_declarations_lift_the_checks_that_they_are_about() -> None:
     assert [caught("objective", cls) for cls in (DeclaredSort, DeclaredSign, DeclaredDomain)] == [{}, {}, {}]
 
 
+def test_an_option_may_turn_the_reference_off() -> None:
+    """What is declared holds for the class: it is enough that some variant reads the reference."""
+
+    @dataclass
+    class Anchored(NeedsNoReference):
+        anchor: float = hyper(0.0, low=0.0)
+
+        def per_pair(self, batch: PairBatch) -> torch.Tensor:
+            return super().per_pair(batch) - self.anchor * batch.margin
+
+    class TestAnchored(ObjectiveContract):
+        component = Anchored
+        variants = ({}, {"anchor": 0.1})
+
+    TestAnchored().test_reference_free_means_what_it_says()
+    assert set(caught("objective", Anchored)) == {REFERENCE}
+
+
 def test_what_it_declares_is_there_to_read() -> None:
     @dataclass
     class Declared(UndeclaredColumn):
