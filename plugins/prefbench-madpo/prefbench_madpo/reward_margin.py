@@ -46,7 +46,7 @@ class RewardMargin(Recipe, Column):
         model = RewardModel(context.fresh_model())
         steps = Training(model, pairs, self, context.report).run(rows, held_out)
         margins = model.score(pairs, range(len(ids)), self.micro_batch_tokens)
-        context.note(training_accuracy=accuracy(margins[rows]), steps=steps, epochs=steps * self.batch_size / len(rows))
+        context.note(training_accuracy=accuracy(margins[rows]), steps=steps, epochs=steps / self.steps_per_epoch(len(rows)))
         if held_out:
             context.note(held_out_accuracy=accuracy(margins[held_out]), held_out_loss=log_loss(margins[held_out]))
         return margins + self.noise * margins.std() * gaussian(ids, self.seed)

@@ -31,6 +31,10 @@ class Recipe:
     seed: int = hyper(0, low=0, doc="of the order of the pairs")
     micro_batch_tokens: int = hyper(8192, low=1, doc="tokens, padding included, in memory at a time; no influence but rounding")
 
+    def steps_per_epoch(self, pairs: int) -> int:
+        """Batches that so many pairs give, the last one perhaps smaller."""
+        return math.ceil(pairs / self.batch_size)
+
     def rate(self, done: float) -> float:
         """The learning rate when this share of all steps is done."""
         if done < self.warm_up:
@@ -75,7 +79,7 @@ class Training:
         """
         recipe, best = self.recipe, Best()
         optimiser = torch.optim.AdamW(self.model.parameters(), betas=ADAM_BETAS, weight_decay=WEIGHT_DECAY)
-        per_epoch = math.ceil(len(rows) / recipe.batch_size)
+        per_epoch = recipe.steps_per_epoch(len(rows))
         total, interval, step = recipe.epochs * per_epoch, math.ceil(per_epoch / recipe.evaluations_per_epoch), 0
         self._evaluate(best, held_out, f"0 of {total} steps")
         for step, batch in enumerate(batches(rows, recipe), start=1):
