@@ -30,7 +30,7 @@ class RewardMargin(Recipe, Column):
     deviations = (
         "As the authors do, the pairs that the reward model was trained on get its margins like all others: there they are surer than on unseen "
         "pairs. AdamW(.9, .95), weight decay .01, cosine, 3 % warm-up, batches of 32 and patience 3 are theirs. Ours: full tuning instead of "
-        "LoRA and hence its learning rate (theirs is 1e-5), up to 4 epochs of which a tenth of the pairs is held out (they: up to 12, with a "
+        "LoRA and hence its learning rate (theirs is 1e-5), up to 8 epochs with a tenth of the pairs held out (they: up to 12, with a "
         "validation set of its own), four evaluations an epoch (they: every 20 steps), no dropout, gradients clipped at norm 1. Their head "
         "reads the last position even where that is padding; ours reads the last token of the text."
     )
