@@ -51,11 +51,12 @@ class RewardModel(torch.nn.Module):
         states = self.backbone(**inputs, use_cache=False).last_hidden_state
         rows = torch.arange(len(texts), device=states.device)
         last = inputs["attention_mask"].sum(dim=1) - 1  # of the text; the last position of all may be padding
-        return states[rows, last] @ self.head
+        rewards: torch.Tensor = states[rows, last] @ self.head
+        return rewards
 
     def margins(self, pairs: TokenPairs, rows: Sequence[int]) -> torch.Tensor:
         """r(chosen) - r(rejected) of each of these pairs, float64, shape (len(rows),), differentiable; one forward for all of them."""
-        rewards = self([*(pairs.chosen[row] for row in rows), *(pairs.rejected[row] for row in rows)]).double()
+        rewards: torch.Tensor = self([*(pairs.chosen[row] for row in rows), *(pairs.rejected[row] for row in rows)]).double()
         return rewards[: len(rows)] - rewards[len(rows) :]
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from prefbench_madpo import RewardMargin
-from prefbench_madpo.reward_margin import gaussian, split
+from prefbench_madpo.reward_margin import gaussian, joined, split
 from tiny import TinyContext, separable
 
 QUICK = RewardMargin(learning_rate=1e-2, epochs=6, batch_size=16)
@@ -31,21 +31,35 @@ def test_a_preference_that_can_be_learned_is_learned(learned: tuple[TinyContext,
     assert context.messages[-1].startswith("reward model: ")
 
 
-def test_the_record_is_that_of_the_values(learned: tuple[TinyContext, np.ndarray]) -> None:
+def test_texts_are_a_prompt_with_either_answer() -> None:
+    context = separable(3)
+    pairs = joined(context)
+    assert pairs.chosen[2] == context.prompt_ids[2] + context.chosen_ids[2]
+    assert pairs.rejected[2] == context.prompt_ids[2] + context.rejected_ids[2]
+
+
+def turned_round(context: TinyContext, share: float) -> TinyContext:
+    """This share of the labels turned round, by a coin."""
+    coins = np.random.default_rng(1).random(len(context.pairs)) < share
+    texts = [(r, c) if coin else (c, r) for c, r, coin in zip(context.chosen_ids, context.rejected_ids, coins, strict=True)]
+    return replace(context, chosen_ids=[chosen for chosen, _ in texts], rejected_ids=[rejected for _, rejected in texts])
+
+
+def test_the_record_is_that_of_the_values() -> None:
     """Accuracies and loss of the margins that are returned, on the two parts; 180 pairs in batches of 16 are 12 steps an epoch."""
-    context, margins = learned
+    context = turned_round(separable(200), share=0.2)
+    margins, facts = QUICK.compute(context), context.facts
     rows, held_out = split([pair.id for pair in context.pairs], 0.1)
-    facts = context.facts
-    assert facts["training_accuracy"] == pytest.approx((margins[rows] > 0).mean())
+    right = margins > 0
+    assert right[rows].mean() != right[held_out].mean() != right.mean()
+    assert (facts["training_accuracy"], facts["held_out_accuracy"]) == pytest.approx((right[rows].mean(), right[held_out].mean()))
     assert facts["held_out_loss"] == pytest.approx(-np.log(1 / (1 + np.exp(-margins[held_out]))).mean())
     assert facts["epochs"] == facts["steps"] / 12 <= 6
 
 
 def test_labels_by_coin_are_not_learned() -> None:
-    """Half of the pairs turned round: held-out accuracy stays near chance, and early stopping keeps the loss at that of no opinion."""
-    context, turned = separable(200), np.random.default_rng(1).random(200) < 0.5
-    texts = [(r, c) if turn else (c, r) for c, r, turn in zip(context.chosen_ids, context.rejected_ids, turned, strict=True)]
-    coin = replace(context, chosen_ids=[chosen for chosen, _ in texts], rejected_ids=[rejected for _, rejected in texts])
+    """Held-out accuracy stays near chance, and early stopping keeps the loss at that of no opinion."""
+    coin = turned_round(separable(200), share=0.5)
     QUICK.compute(coin)
     assert coin.facts["held_out_loss"] <= math.log(2) + 1e-9
     assert coin.facts["held_out_accuracy"] < 0.8
