@@ -49,8 +49,8 @@ class RewardMargin(Recipe, Column):
         context.note(training_accuracy=accuracy(margins[rows]), steps=steps, epochs=steps / self.steps_per_epoch(len(rows)))
         if held_out:
             context.note(held_out_accuracy=accuracy(margins[held_out]), held_out_loss=log_loss(margins[held_out]))
-        noise: np.ndarray = self.noise * margins.std() * gaussian(ids, self.seed)
-        return margins + noise
+        noisy: np.ndarray = margins + self.noise * margins.std() * gaussian(ids, self.seed)
+        return noisy
 
 
 def joined(context: ColumnContext) -> TokenPairs:
