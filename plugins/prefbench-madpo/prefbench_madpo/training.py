@@ -25,7 +25,7 @@ class Recipe:
     learning_rate: float = hyper(5e-4, low=1e-8, doc="peak; 5e-4 suits a small model that is tuned whole; try 1e-5 for one of 1 B")
     epochs: int = hyper(8, low=1, doc="at most so many passes over the pairs that are not held out")
     batch_size: int = hyper(32, low=1, doc="pairs per step")
-    warm_up: float = hyper(0.03, low=0.0, high=1.0, doc="share of the steps over which the learning rate rises")
+    warm_up: float = hyper(0.03, low=0.0, high=0.5, doc="share of the steps over which the learning rate rises")
     evaluations_per_epoch: int = hyper(4, low=1, doc="how often the held-out loss is looked at")
     patience: int = hyper(3, low=1, doc="evaluations without a new best held-out loss after which training stops")
     seed: int = hyper(0, low=0, doc="of the order of the pairs, and of the noise")
@@ -39,7 +39,7 @@ class Recipe:
         """The learning rate when this share of all steps is done."""
         if done < self.warm_up:
             return self.learning_rate * done / self.warm_up
-        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * (done - self.warm_up) / (1.0 - self.warm_up + 1e-12)))
+        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * (done - self.warm_up) / (1.0 - self.warm_up)))
 
 
 class Best:

@@ -9,7 +9,6 @@ import torch
 from torch.nn.functional import logsigmoid, softplus
 
 from prefbench.api import Objective, PairBatch, hyper
-from prefbench_margin.activity import NOT_YET, active_shares
 
 
 @dataclass
@@ -31,7 +30,7 @@ class Ams(Objective):
     deviations = (
         "The paper states neither delta, epsilon nor beta for this loss, and no code of it is public. Ours: delta = .3133, which lets go at "
         "z = 1 as a hinge of margin 1 does, epsilon = .1 and beta = .1. Nothing in the formula adapts: delta is a constant unless "
-        'delta_schedule = "linear", where the ramp over half of the training (the paper: "the first 1-2 epochs" of 3) is ours, as is the '
+        'delta_schedule = "linear", where the ramp over half of the training (the paper speaks of one or two epochs of its 3) is ours, as is the '
         "temperature of the softplus. delta is bounded below log 2 = .693, the loss of an untrained policy: from there on nothing would train."
     )
     delta: float = hyper(0.3133, low=0.0, high=0.69, doc="nats taken off either log-loss; below log 2, or no pair would train at the start")
@@ -43,7 +42,7 @@ class Ams(Objective):
         "relu", choices=("relu", "softplus"), doc="softplus: t log(1 + e^(x / t)) stands for max(0, x), and no pair stops outright"
     )
     temperature: float = hyper(0.1, low=1e-3, doc="t of the softplus, in nats")
-    _shares: dict[str, float] = field(init=False, repr=False, default_factory=dict)
+    _won: float = field(init=False, repr=False, default=0.0)
 
     def per_pair(self, batch: PairBatch) -> torch.Tensor:
         """The loss of each pair, shape (B,), at least 0; gradient 0 for a term whose log-loss is at most delta, unless the cut is soft."""
@@ -54,12 +53,13 @@ class Ams(Objective):
         return (1.0 - self.epsilon) * as_labelled + self.epsilon * flipped
 
     def update(self, batch: PairBatch) -> None:
-        """Count the pairs that are not yet won by enough."""
-        self._shares = active_shares(-logsigmoid(self.beta * batch.margin) > self._delta_at(batch.progress), batch)
+        """Count the pairs that are won by enough: with epsilon > 0 their gradient is not 0, but pulls back."""
+        won = -logsigmoid(self.beta * batch.margin) <= self._delta_at(batch.progress)
+        self._won = won.double().mean().item()
 
     def diagnostics(self) -> Mapping[str, float]:
-        """``active_share_short``, ``active_share_long``: the share of pairs short of the cut, of those with short and long chosen answers."""
-        return self._shares or NOT_YET
+        """``won``: the share of pairs whose log-loss is at most delta."""
+        return {"won": self._won}
 
     def _delta_at(self, progress: float) -> float:
         return self.delta if self.delta_schedule == "constant" else self.delta * min(1.0, progress / self.ramp)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import logsigmoid
 
 from prefbench.api import Objective, PairBatch, hyper
-from prefbench_margin.activity import NOT_YET, active_shares
 
 SINGLE_BETA = (
     "Eq. 10 puts beta into r, so that it would stand twice in {equation}. Here r is the log-ratio and beta stands once, as the text after "
-    "Eq. 11 (no gradient beyond margin / beta) and section 6.2 have it; double_beta = true is the other reading, in which beta^2 scales r. "
+    "Eq. 11 (no gradient beyond margin / beta) and section 6.2 have it; double_beta = true is the other reading, in which beta^2 scales r."
 )
 
 
@@ -45,21 +43,12 @@ class ApoHingeZero(_AnchoredHinge):
 
     name = "apo-hinge-zero"
     source = "Yao, Yuan and Chen 2025, arXiv 2508.08466, Eq. 11 (margin = 1, beta = .1)"
-    deviations = SINGLE_BETA.format(equation="Eq. 11").strip()
-    _shares: dict[str, float] = field(init=False, repr=False, default_factory=dict)
+    deviations = SINGLE_BETA.format(equation="Eq. 11")
 
     def per_pair(self, batch: PairBatch) -> torch.Tensor:
         """The loss of each pair, shape (B,), at least 0; gradient 0 for a side at or beyond its margin."""
         chosen, rejected = self._shortfalls(batch)
         return torch.relu(chosen) + torch.relu(rejected)
-
-    def update(self, batch: PairBatch) -> None:
-        """Count the pairs of which a side still trains."""
-        self._shares = active_shares(torch.maximum(*self._shortfalls(batch)) > 0, batch)
-
-    def diagnostics(self) -> Mapping[str, float]:
-        """``active_share_short``, ``active_share_long``: the share of pairs that still train, of those with short and long chosen answers."""
-        return self._shares or NOT_YET
 
 
 @dataclass
@@ -77,7 +66,7 @@ class ApoHingeSoftplus(_AnchoredHinge):
     source = "Yao, Yuan and Chen 2025, arXiv 2508.08466, Eq. 12"
     deviations = (
         SINGLE_BETA.format(equation="Eq. 12")
-        + "The paper does not state the margin and beta of this loss (a figure's label has beta = .3, and section 6.1 calls its beta too "
+        + " The paper does not state the margin and beta of this loss (a figure's label has beta = .3, and section 6.1 calls its beta too "
         "high): margin = 1 and beta = .1, as for apo-hinge-zero, are our choice."
     )
 

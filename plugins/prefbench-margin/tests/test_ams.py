@@ -18,7 +18,7 @@ def at(z: list[float], beta: float = 0.1) -> PairBatch:
     """Pairs whose beta * margin is z; the reference gives every answer log-prob -20."""
     reference = torch.full((len(z),), -20.0, dtype=torch.float64)
     chosen = (reference + torch.tensor(z, dtype=torch.float64) / beta).requires_grad_()
-    tokens = torch.arange(1.0, len(z) + 1, dtype=torch.float64)
+    tokens = torch.full_like(reference, 10.0)
     return PairBatch(chosen, reference.clone().requires_grad_(), reference, reference, tokens, tokens, tokens)
 
 
@@ -109,11 +109,12 @@ def test_a_cold_soft_cut_is_the_hard_one() -> None:
     assert cold.tolist() == pytest.approx(Ams().per_pair(worked_pairs()).tolist(), abs=1e-6)
 
 
-def test_shares_of_active_pairs_by_length() -> None:
-    """Answers of 1, 2, 3 tokens, of which the longest is beyond the kink; the middle one counts on either side."""
-    objective = Ams()
-    objective.update(at([-1.0, 0.5, 1.5]))
-    assert objective.diagnostics() == {"active_share_short": 1.0, "active_share_long": 0.5}
+def test_the_share_of_pairs_that_are_won_goes_into_the_log() -> None:
+    """One of four is beyond the kink at 1; at the start of a linear delta none can be."""
+    for schedule, share in (("constant", 0.25), ("linear", 0.0)):
+        objective = Ams(delta_schedule=schedule)
+        objective.update(at([-1.0, 0.0, 0.9, 1.1]))
+        assert objective.diagnostics() == {"won": share}
 
 
 @pytest.mark.parametrize("cut", ["relu", "softplus"])
