@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -42,7 +43,7 @@ class Ams(Objective):
         "relu", choices=("relu", "softplus"), doc="softplus: t log(1 + e^(x / t)) stands for max(0, x), and no pair stops outright"
     )
     temperature: float = hyper(0.1, low=1e-3, doc="t of the softplus, in nats")
-    _won: float = field(init=False, repr=False, default=0.0)
+    _won: float = field(init=False, repr=False, default=math.nan)
 
     def per_pair(self, batch: PairBatch) -> torch.Tensor:
         """The loss of each pair, shape (B,), at least 0; gradient 0 for a term whose log-loss is at most delta, unless the cut is soft."""
@@ -58,7 +59,7 @@ class Ams(Objective):
         self._won = won.double().mean().item()
 
     def diagnostics(self) -> Mapping[str, float]:
-        """``won``: the share of pairs whose log-loss is at most delta."""
+        """``won``: the share of pairs whose log-loss is at most delta; NaN before the first step."""
         return {"won": self._won}
 
     def _delta_at(self, progress: float) -> float:
