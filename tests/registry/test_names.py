@@ -107,3 +107,16 @@ def test_file_is_never_disabled(site: PluginSite, tmp_path: Path) -> None:
     (tmp_path / "my_loss.py").write_text(PLUGIN)
     site.set("PREFBENCH_DISABLE_PLUGINS", "all,my_loss")
     assert "my-loss" in load_registry([tmp_path / "my_loss.py"]).names("objective")
+
+
+def test_an_edited_helper_of_a_package_is_another_origin(site: PluginSite) -> None:
+    """A method whose networks stand in a file of their own must not keep its old results when they are edited."""
+    package = site.folder / "stranger"
+    package.mkdir()
+    (package / "__init__.py").write_text("from stranger.loss import MyLoss, prefbench_objectives\n")
+    (package / "loss.py").write_text(f"import stranger.networks\n{PLUGIN}")
+    (package / "networks.py").write_text("WIDTH = 8\n")
+    site.describe("stranger", {"entry_points.txt": "[prefbench]\nstranger = stranger\n"})
+    before = load_registry().origin("objective", "my-loss").source_sha256
+    (package / "networks.py").write_text("WIDTH = 9\n")
+    assert load_registry().origin("objective", "my-loss").source_sha256 != before
