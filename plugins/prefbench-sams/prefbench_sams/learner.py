@@ -104,16 +104,27 @@ class Learner:
         return {name: torch.optim.Adam(group, lr=self.training.learning_rate, weight_decay=decay) for name, group in groups.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """A copy of the weights and of the optimisers' moments, whose keys become texts."""
-        moments = {name: {str(key): value for key, value in one.state_dict()["state"].items()} for name, one in self.optimisers.items()}
-        return copy.deepcopy({"networks": dict(self.networks.state_dict()), "moments": moments})
+        """A copy, on the CPU, of the weights and of the optimisers' moments, whose keys become texts."""
+        weights = {name: copied(weight) for name, weight in self.networks.state_dict().items()}
+        return {"networks": weights, "moments": {name: moments(optimiser) for name, optimiser in self.optimisers.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` gave; the state itself is not touched later on."""
         self.networks.load_state_dict(state["networks"])
         for name, optimiser in self.optimisers.items():
-            moments = {int(key): copy.deepcopy(value) for key, value in state["moments"][name].items()}
-            optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+            found = {int(key): copy.deepcopy(value) for key, value in state["moments"][name].items()}
+            optimiser.load_state_dict({"state": found, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def moments(optimiser: torch.optim.Adam) -> dict[str, dict[str, torch.Tensor]]:
+    """A copy of Adam's moments and step counts by the number of the weight."""
+    by_weight = optimiser.state_dict()["state"]
+    return {str(number): {name: copied(value) for name, value in found.items()} for number, found in by_weight.items()}
+
+
+def copied(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy on the CPU that no later step changes."""
+    return tensor.detach().to("cpu", copy=True)
 
 
 @contextmanager

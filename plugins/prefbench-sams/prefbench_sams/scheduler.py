@@ -176,7 +176,7 @@ class Sams(Scheduler):
     # ---------------------------------------------------------------- state and log
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimisers, memory and counters; tensors are on whichever device they live."""
+        """Networks, optimisers, memory and counters: copies, on the CPU."""
         learner = None if self.learner is None else {"features": self.learner.features, **self.learner.state_dict()}
         counters = {name: getattr(self, name) for name in ("offered", "rounds", "average", "seed")}
         return {**counters, "told": dict(self.told), "learner": learner, "replay": self.replay.state_dict()}

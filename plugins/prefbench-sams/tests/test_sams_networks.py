@@ -1,0 +1,59 @@
+"""The networks of SamS: the presets' sizes, and what f_S hands to f_S'."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from prefbench_sams.networks import Networks, block_means
+from prefbench_sams.presets import PRESETS
+
+
+def weights(module: torch.nn.Module | None) -> int:
+    assert module is not None
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def on_paper(preset: str) -> Networks:
+    """The networks without their memory: shapes only."""
+    with torch.device("meta"):
+        return Networks(PRESETS[preset], features=4096, explores=True)
+
+
+@pytest.mark.parametrize(("preset", "exploitation", "exploration"), [("paper", 236.5e6, 3.08e9), ("repo-parity", 236.5e6, 192.7e6)])
+def test_the_large_presets_have_the_stated_sizes(preset: str, exploitation: float, exploration: float) -> None:
+    """384 * 4096 + 14 * 4096^2 + 4096 for f_S; 15 * 14336^2 or 15 * 3584^2 for f_S'; six layers of width 384 before them."""
+    networks = on_paper(preset)
+    assert weights(networks.exploitation) == pytest.approx(exploitation, rel=1e-3)
+    assert weights(networks.exploration) == pytest.approx(exploration, rel=2e-3)
+    assert weights(networks.encoder.layers) == pytest.approx(6 * 12 * 384**2, rel=1e-2)
+    assert networks.encoder.connector[0].weight.shape == (1024, 4096)
+    assert networks.encoder.connector[2].weight.shape == (384, 1024)
+
+
+def test_sixteen_linear_layers_deep() -> None:
+    networks = on_paper("paper")
+    for network in (networks.exploitation, networks.exploration):
+        assert network is not None
+        assert sum(isinstance(module, torch.nn.Linear) for module in network.modules()) == 16
+
+
+def test_the_small_preset_is_small() -> None:
+    networks = Networks(PRESETS["small"], features=64, explores=True)
+    prediction, activations = networks.predict(torch.randn(5, 4, 64))
+    assert prediction.shape == (5,)
+    assert activations.shape == (5, 2 * 256 // 4)
+    assert weights(networks) < 1e6
+
+
+def test_layers_of_the_encoder_start_apart() -> None:
+    first, second = Networks(PRESETS["small"], features=8, explores=False).encoder.layers
+    assert not torch.equal(first.linear1.weight, second.linear1.weight)
+
+
+def test_the_codes_context_has_length_one() -> None:
+    encoder = Networks(PRESETS["repo-parity"], features=8, explores=False).encoder.eval()
+    assert encoder(torch.randn(3, 2, 8)).norm(dim=-1).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+
+
+def test_block_means_average_neighbours() -> None:
+    assert block_means(torch.tensor([[1.0, 3.0, 5.0, 7.0]]), 2).tolist() == [[2.0, 6.0]]
