@@ -58,7 +58,7 @@ class Learner:
         return Scores(exploitation.cpu(), exploration.cpu(), activations.cpu())
 
     def fit(self, arms: Arms, seed: int, encoder_learns: bool) -> dict[str, float]:
-        """A round of training on known rewards; the squared error of either network before its last step, NaN for one that is not there."""
+        """A round of training on known rewards; the mean squared error of either network before its last update, NaN for one that is not there."""
         if self.training.recreated:
             self.optimisers = self.new_optimisers()
         self.networks.train()
@@ -70,7 +70,7 @@ class Learner:
         return told
 
     def descend(self, name: str, arms: Arms) -> float:
-        """The steps of one network; its loss before the last of them."""
+        """The updates of one network; its loss before the last of them."""
         target = (arms.reward if name == "exploitation" else arms.missed).to(self.device)
         inputs = (arms.context if name == "exploitation" else arms.activations).to(self.device)
         error = float("nan")

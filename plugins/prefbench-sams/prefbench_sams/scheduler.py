@@ -45,8 +45,9 @@ class Sams(Scheduler):
         "Ours, where the paper is silent: Eq. 6 and 7 are rebuilt from its prose and its code; gamma, delta, exploration (the code's values; the "
         "paper states none); no NaN in g where all values are equal; the small preset; tokens of padding left out; arms: selected "
         "(Algorithm 1; appendix F.4 and the code use all); the memory bounded in bytes instead of 40,000 batches; a random first choice. "
-        "The encoder has the shape of all-MiniLM-L6-v2 in the larger presets but starts from random weights, and learns during training unless "
-        "rehearsals taught it. Rehearsals are the frozen-policy form of the pre-training (F.3), with the reward above; all that they taught "
+        "The MLPs' details (one layer norm for all blocks, dropout) are the code's. The encoder has the shape "
+        "of all-MiniLM-L6-v2 in the larger presets but starts from random weights, and learns during training unless rehearsals taught it. "
+        "Rehearsals are the frozen-policy form of the pre-training (F.3), with the reward above; all that they taught "
         "is kept, f_S and f_S' included. A round is a step: the code's is a micro-batch. The loss is divided by K, not by n as in the code. "
         "Not reproduced of the code: its NaN in g, its random choice by numpy's global generator."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from prefbench_sams.networks import Networks, block_means
+from prefbench_sams.networks import ArmEncoder, Networks, block_means
 from prefbench_sams.presets import PRESETS
 
 
@@ -51,7 +51,7 @@ def test_layers_of_the_encoder_start_apart() -> None:
 
 
 def test_the_codes_context_has_length_one() -> None:
-    encoder = Networks(PRESETS["repo-parity"], features=8, explores=False).encoder.eval()
+    encoder = ArmEncoder(PRESETS["repo-parity"], features=8).eval()
     assert encoder(torch.randn(3, 2, 8)).norm(dim=-1).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
 
 

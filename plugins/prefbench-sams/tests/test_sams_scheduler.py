@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from prefbench_sams import Sams
-from sams_pools import BLOCKS, N, WIDTH, play, pool
-
-from prefbench.registry import build, load_registry
+from prefbench_sams import Sams, prefbench_schedulers
+from sams_pools import BLOCKS, WIDTH, N, play, pool
 
 
 def encoder_weights(scheduler: Sams, part: str) -> list[torch.Tensor]:
@@ -62,7 +61,7 @@ def test_the_same_seed_plays_the_same_game() -> None:
 def test_global_generators_are_left_alone() -> None:
     """Initialisation, dropout and sampling all draw, from generators of their own."""
     torch.manual_seed(5)
-    np.random.seed(5)  # noqa: NPY002
+    np.random.seed(5)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # type: ignore[index]
     play(Sams(selection="softmax", replay_megabytes=0.01), range(5), np.random.default_rng(0))
     assert torch.equal(torch.get_rng_state(), before[0])
@@ -112,7 +111,7 @@ def test_smoothing_mixes_in_the_mean_of_earlier_rewards() -> None:
     scheduler = Sams(smoothing=0.5)
     pools = [pool(number, loss=np.full(N, loss)) for number, loss in enumerate([1.0, 0.0, 0.0, 0.0])]
     given = []
-    for previous, current in zip(pools, pools[1:], strict=False):
+    for previous, current in pairwise(pools):
         scheduler.observe(previous, np.arange(8), current)
         given.append(scheduler.diagnostics()["reward_batch"])
     first = -math.expm1(-1)
@@ -160,17 +159,17 @@ def test_without_rehearsals_the_encoder_learns_as_it_goes() -> None:
 
 
 def test_the_codes_targets_pull_every_prediction_to_all() -> None:
-    """From its second update on, two arms with rewards of about .39 and .73 are predicted alike."""
+    """From its second update on, two arms with rewards of .50 and .73 are predicted alike."""
     spread = {}
     for targets in ("own", "repo-parity"):
-        scheduler = Sams(targets=targets, updates=300, learning_rate=1e-3, gamma=0.0, delta=1.0)
+        scheduler = Sams(targets=targets, updates=150, learning_rate=2e-3, gamma=0.0, delta=1.0)
         two = pool(0, size=2, margin=np.array([-5.0, 5.0]))
         scheduler.observe(two, np.arange(2), pool(1, size=2))
         assert scheduler.learner is not None
         low, high = scheduler.learner.score(scheduler.context(two)).exploitation.tolist()
         spread[targets] = high - low
-    assert spread["own"] > 0.15
-    assert abs(spread["repo-parity"]) < 0.08
+    assert spread["own"] > 0.1
+    assert abs(spread["repo-parity"]) < 0.05
 
 
 def test_a_round_ends_early_where_the_loss_is_small_enough() -> None:
@@ -228,7 +227,5 @@ def test_nothing_that_is_kept_has_a_graph() -> None:
     assert not any(tensor.requires_grad for tensor in kept)
 
 
-def test_prefbench_builds_it_from_options() -> None:
-    registry = load_registry(["SAMS_FILE"]) if False else load_registry()
-    assert registry.get("scheduler", "sams") is Sams
-    assert build(Sams, {"ratio": 1, "preset": "paper"}).ratio == 1.0
+def test_the_hook_offers_it() -> None:
+    assert prefbench_schedulers() == [Sams]
