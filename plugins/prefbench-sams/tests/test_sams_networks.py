@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from prefbench_sams.networks import ArmEncoder, Networks, block_means
-from prefbench_sams.presets import PRESETS
+from prefbench_sams.networks import ArmEncoder, Exploitation, Exploration, Networks, block_means
+from prefbench_sams.presets import PRESETS, Architecture
+
+TINY = Architecture(connector=5, encoder=4, encoder_layers=1, heads=2, depth=4, width=6, block=3, dropout=0.5)
+
+
+def arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.double().numpy() for name, value in module.state_dict().items()}
+
+
+def normed(x: np.ndarray) -> np.ndarray:
+    """A layer norm as it starts: gain 1, offset 0."""
+    return (x - x.mean(axis=-1, keepdims=True)) / np.sqrt(x.var(axis=-1, keepdims=True) + 1e-6)
 
 
 def weights(module: torch.nn.Module | None) -> int:
@@ -43,6 +55,29 @@ def test_the_small_preset_is_small() -> None:
     assert prediction.shape == (5,)
     assert activations.shape == (5, 2 * 256 // 4)
     assert weights(networks) < 1e6
+
+
+def test_f_s_adds_each_block_to_what_came_before() -> None:
+    network, x = Exploitation(TINY).eval(), torch.randn(3, 4)
+    w = arrays(network)
+    h0 = np.maximum(x.numpy() @ w["first.weight"].T + w["first.bias"], 0)
+    h1 = np.maximum(h0 @ w["blocks.0.weight"].T + w["blocks.0.bias"], 0)
+    x1 = normed(h0 + h1)
+    h2 = np.maximum(x1 @ w["blocks.1.weight"].T + w["blocks.1.bias"], 0)
+    last = normed(x1 + h2) @ w["last.weight"].T + w["last.bias"]
+    prediction, activations = network(x)
+    assert prediction.tolist() == pytest.approx(last[:, 0].tolist(), abs=1e-5)
+    assert activations.detach().numpy() == pytest.approx(np.hstack([h1, h2]), abs=1e-5)
+
+
+def test_f_s_prime_adds_its_input_to_each_block() -> None:
+    network, h = Exploration(TINY).eval(), torch.rand(3, 4)
+    w, given = arrays(network), h.double().numpy()
+    x = np.maximum(np.maximum(given @ w["first.weight"].T + w["first.bias"], 0) + given, 0)
+    for block in ("blocks.0", "blocks.1"):
+        x = normed(np.maximum(x @ w[f"{block}.weight"].T + w[f"{block}.bias"], 0) + given)
+    last = x @ w["last.weight"].T + w["last.bias"]
+    assert network(h).tolist() == pytest.approx(last[:, 0].tolist(), abs=1e-5)
 
 
 def test_layers_of_the_encoder_start_apart() -> None:

@@ -54,8 +54,27 @@ def test_the_first_choice_is_random_and_the_rngs_alone() -> None:
 
 
 def test_the_same_seed_plays_the_same_game() -> None:
-    games = [[chosen.tolist() for _, chosen in play(Sams(), range(5), np.random.default_rng(seed))] for seed in (0, 0, 1)]
+    """Whatever the process seeded torch with."""
+    games = []
+    for seed, of_torch in ((0, 1), (0, 2), (1, 2)):
+        torch.manual_seed(of_torch)
+        scheduler = Sams()
+        choices = [chosen.tolist() for _, chosen in play(scheduler, range(5), np.random.default_rng(seed))]
+        games.append((choices, scheduler.diagnostics()))
     assert games[0] == games[1] != games[2]
+
+
+def test_dropout_is_on_while_the_networks_learn_and_off_while_they_score() -> None:
+    scheduler, other, offered = Sams(), Sams(), pool(9)
+    for one in (scheduler, other):
+        play(one, range(2), np.random.default_rng(0))
+    assert scheduler.learner is not None
+    assert other.learner is not None
+    before = [one.learner.score(one.context(offered)).exploitation for one in (scheduler, scheduler, other)]
+    assert torch.equal(before[0], before[1])
+    assert torch.equal(before[0], before[2])
+    (arms,) = scheduler.replay.batches
+    assert scheduler.learner.fit(arms, 1, encoder_learns=False) != other.learner.fit(arms, 2, encoder_learns=False)
 
 
 def test_global_generators_are_left_alone() -> None:
@@ -140,9 +159,9 @@ def test_the_exploration_network_learns_what_the_other_missed() -> None:
 def test_rehearsals_teach_the_encoder_which_then_stays_fixed() -> None:
     """Three rehearsed pools: the third is observed when the first pool of training is offered. The connector goes on learning."""
     scheduler, rng = Sams(rehearsals=3), np.random.default_rng(0)
-    steps = play(scheduler, range(2), rng)
+    steps = play(scheduler, range(3), rng)
     untaught = encoder_weights(scheduler, "layers")
-    steps = play(scheduler, range(2, 4), rng, steps[-1])
+    steps = play(scheduler, range(3, 4), rng, steps[-1])
     taught, connector = encoder_weights(scheduler, "layers"), encoder_weights(scheduler, "connector")
     assert changed(untaught, taught)
     play(scheduler, range(4, 7), rng, steps[-1])
