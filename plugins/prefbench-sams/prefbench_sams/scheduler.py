@@ -55,19 +55,15 @@ class Sams(Scheduler):
     # ---------------------------------------------------------------- what is chosen
     ratio: float = hyper(0.5, low=0.0, high=1.0, doc="share of the pool that is trained on; paper: .5, and .75 after a pre-selection")
     selection: str = hyper("greedy", choices=("greedy", "softmax"), doc="the K best scores (paper), or drawn from their softmax (code)")
-    exploration: float = hyper(
-        0.01, low=0.0, doc="lambda, the weight of f_S'; 0: there is none. Paper: not stated; code: .01 in its scripts"
-    )
+    exploration: float = hyper(0.01, low=0.0, doc="lambda, the weight of f_S'; 0: there is none; paper: not stated; code: .01")
     # ---------------------------------------------------------------- what is seen of an arm
     masked: bool = hyper(True, doc="average hidden states over tokens only (ours), or over padding too (code)")
     sides: str = hyper(
         "mean", choices=("mean", "concat"), doc="chosen and rejected: averaged (paper, code), or one after the other (code's option)"
     )
-    preset: str = hyper(
-        "small", choices=tuple(PRESETS), doc="sizes of the networks: small is ours; paper has 3 billion weights, the code's .4"
-    )
+    preset: str = hyper("small", choices=tuple(PRESETS), doc="sizes of the networks: small is ours; paper has 3.3 billion weights")
     rehearsals: int = hyper(
-        0, low=0, doc="pools before the first step that teach the encoder, which then stays fixed; 0: it learns online (ours)"
+        0, low=0, doc="pools before the first step that teach the encoder, then fixed (paper); 0: it learns online (ours)"
     )
     # ---------------------------------------------------------------- what is rewarded
     reward: str = hyper(
@@ -88,7 +84,7 @@ class Sams(Scheduler):
     updates: int = hyper(1, low=1, doc="steps of either network in a round; paper: 1; code: 4")
     optimiser: str = hyper("kept", choices=("kept", "re-created"), doc="re-created: anew in every round, with weight decay 1e-5 (code)")
     stop_below: float = hyper(
-        0.0, low=0.0, doc="a round's updates end at this loss divided by the number of arms; paper: no such rule; code: 5e-5"
+        0.0, low=0.0, doc="a round's updates end at this loss over the number of arms; paper: no such rule; code: 5e-5"
     )
     targets: str = hyper(
         "own",

@@ -44,13 +44,14 @@ def share_of_good_arms(scheduler: Sams, seed: int, rounds: int, shuffled: bool =
     world, rng = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
     direction = np.random.default_rng(0).normal(size=WIDTH)
     direction /= np.linalg.norm(direction)
-    level, previous, shares = 0.0, None, []
+    previous: Any = None
+    level, shares = 0.0, []
     for _ in range(rounds):
         good = world.permutation(N) < N // 2
         states = 0.5 * world.normal(size=(N, 2, BLOCKS, WIDTH)) + np.where(good, 1, -1)[:, None, None, None] * direction
         states = states[world.permutation(N)] if shuffled else states
-        numbers = {"loss": level + 0.1 * world.normal(size=N), "hidden_states": states.astype(np.float32)}
-        offered = pool(int(world.integers(2**32)), **numbers)
+        loss = level + 0.1 * world.normal(size=N)
+        offered = pool(int(world.integers(2**32)), loss=loss, hidden_states=states.astype(np.float32))
         if previous is not None:
             scheduler.observe(*previous, offered)
         chosen = scheduler.select(offered, N // 4, rng)

@@ -70,7 +70,8 @@ def test_dropout_is_on_while_the_networks_learn_and_off_while_they_score() -> No
         play(one, range(2), np.random.default_rng(0))
     assert scheduler.learner is not None
     assert other.learner is not None
-    before = [one.learner.score(one.context(offered)).exploitation for one in (scheduler, scheduler, other)]
+    context = scheduler.context(offered)
+    before = [one.score(context).exploitation for one in (scheduler.learner, scheduler.learner, other.learner)]
     assert torch.equal(before[0], before[1])
     assert torch.equal(before[0], before[2])
     (arms,) = scheduler.replay.batches
