@@ -44,6 +44,8 @@ class Scheduler(Stateful, ABC):
 
     ratio: float = 1.0
     """Share of the pool that is trained on: K = max(1, round(ratio * n))."""
+    divisor: str = "trained"
+    """What the summed loss of the trained pairs is divided by: ``trained``, their number K, or ``offered``, the pool's n, as some code does."""
     rehearsals: int = 0
     """Pools that it is offered, and observes, before the first step, while the policy stays as it is; they are drawn apart from training's."""
 

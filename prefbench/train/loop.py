@@ -51,7 +51,7 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
         with clocks.time("train"):
             # ------------------------------------------------------------ forward, objective, backward: gradients of the mean loss of the K pairs
             state.optimiser.zero_grad(set_to_none=True)
-            batch, loss, pulls = accumulate_gradients(job, picked, step)
+            batch, loss, pulls = accumulate_gradients(job, picked, step, divisor=len(ids) if job.scheduler.divisor == "offered" else size)
 
             # ------------------------------------------------------------ update
             torch.nn.utils.clip_grad_norm_(model.parameters(), rules.clip)
@@ -107,8 +107,12 @@ def read_log(state: LoopState) -> None:
             raise DivergedError(at, value)
 
 
-def accumulate_gradients(job: TrainJob, ids: np.ndarray, step: int) -> tuple[PairBatch, torch.Tensor, torch.Tensor]:
+def accumulate_gradients(
+    job: TrainJob, ids: np.ndarray, step: int, divisor: int | None = None
+) -> tuple[PairBatch, torch.Tensor, torch.Tensor]:
     """Add the gradient of the pairs' mean loss to the policy's; the batch, the loss, and the loss's gradient by sequence, shape (2K, S).
+
+    With a ``divisor`` other than K the gradient is that of the summed loss over it; the loss that is told stays the mean.
 
     The numbers of all sequences, log-probs first, are leaves of one batch, so that an objective that couples pairs sees all of them at once;
     the leaves' gradient is then passed back through each micro-batch's graph.
@@ -120,7 +124,7 @@ def accumulate_gradients(job: TrainJob, ids: np.ndarray, step: int) -> tuple[Pai
     batch = pair_batch(job, ids, leaves, step, mismatched)
     job.objective.update(pair_batch(job, ids, leaves.detach(), step, mismatched))
     loss = checked_losses(job.objective, job.objective.per_pair(batch), len(ids)).mean()
-    (pulls,) = torch.autograd.grad(loss, leaves)
+    (pulls,) = torch.autograd.grad(loss if divisor in (None, len(ids)) else loss * (len(ids) / divisor), leaves)
     torch.autograd.backward([values for _, values in graphs], [pulls[micro.rows] for micro, _ in graphs])
     return batch, loss.detach(), pulls
 

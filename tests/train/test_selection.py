@@ -16,7 +16,7 @@ from prefbench.objectives.dpo import Dpo
 from prefbench.schedulers.random_subset import RandomSubset
 from prefbench.schedulers.uniform import Uniform
 from prefbench.train.job import TrainJob
-from prefbench.train.loop import train
+from prefbench.train.loop import accumulate_gradients, train
 from prefbench.train.meter import Clocks
 from prefbench.train.selection import pool_statistics
 from tests.train.test_loop import make_job, trained_weights
@@ -74,6 +74,25 @@ def test_rehearsals_come_first_and_leave_policy_and_order_of_training_as_they_ar
     untrained = make_job(Dpo())
     expected = pool_statistics(dataclasses.replace(untrained, scheduler=Watches()), rehearsed.pools[2].ids, 0)
     assert rehearsed.pools[2].statistics["margin"] == pytest.approx(expected["margin"])
+
+
+def test_a_sum_over_the_chosen_may_be_divided_by_the_whole_pool() -> None:
+    """As the code of SamS does: the gradient is K / n of the mean's; the loss that is told is the mean."""
+    job, ids = make_job(Dpo()), np.arange(4)
+    _, loss, pulls = accumulate_gradients(job, ids, 0)
+    _, same, smaller = accumulate_gradients(job, ids, 0, divisor=8)
+    assert loss == same
+    assert torch.equal(smaller, pulls / 2)
+
+
+@pytest.mark.parametrize(("divisor", "moves_alike"), [("trained", True), ("offered", False)])
+def test_the_scheduler_says_by_what_is_divided(divisor: str, moves_alike: bool) -> None:
+    @dataclass
+    class Half(RandomSubset):
+        divisor: str = "trained"
+
+    weights = [trained_weights(make_job(Dpo(), Half(divisor=name), clip=1e9)) for name in ("trained", divisor)]
+    assert torch.equal(*weights) == moves_alike
 
 
 @dataclass

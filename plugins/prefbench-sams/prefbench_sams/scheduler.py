@@ -48,7 +48,7 @@ class Sams(Scheduler):
         "The MLPs' details (one layer norm for all blocks, dropout) are the code's. The encoder has the shape "
         "of all-MiniLM-L6-v2 in the larger presets but starts from random weights, and learns during training unless rehearsals taught it. "
         "Rehearsals are the frozen-policy form of the pre-training (F.3), with the reward above; all that they taught "
-        "is kept, f_S and f_S' included. A round is a step: the code's is a micro-batch. The loss is divided by K, not by n as in the code. "
+        "is kept, f_S and f_S' included. A round is a step: the code's is a micro-batch. "
         "Not reproduced of the code: its NaN in g, its random choice by numpy's global generator."
     )
 
@@ -56,6 +56,11 @@ class Sams(Scheduler):
     ratio: float = hyper(0.5, low=0.0, high=1.0, doc="share of the pool that is trained on; paper: .5, and .75 after a pre-selection")
     selection: str = hyper("greedy", choices=("greedy", "softmax"), doc="the K best scores (paper), or drawn from their softmax (code)")
     exploration: float = hyper(0.01, low=0.0, doc="lambda, the weight of f_S'; 0: there is none; paper: not stated; code: .01")
+    divisor: str = hyper(
+        "trained",
+        choices=("trained", "offered"),
+        doc="the chosen pairs' summed loss is divided by K (paper), or by n, the whole pool's (code)",
+    )
     # ---------------------------------------------------------------- what is seen of an arm
     masked: bool = hyper(True, doc="average hidden states over tokens only (ours), or over padding too (code)")
     sides: str = hyper(
