@@ -51,6 +51,13 @@ def plugins(session: nox.Session) -> None:
 
 
 @nox.session
+def trl(session: nox.Session) -> None:
+    """The losses that TRL has, against TRL's own trainers."""
+    session.install("-e", ".", "trl==1.16.*", *TEST_TOOLS)
+    run_tests(session, "tests/objectives/test_against_trl.py")
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, and the layers of the house."""
     session.install("ruff>=0.9", "import-linter>=2.1")

@@ -65,6 +65,8 @@ def test_a_chain_and_a_column_with_options_run_and_are_recorded(options: RunOpti
     assert record["include"]["train"]["columns"]["difficulty-twice"]["options"] == {"epochs": 0.5, "folds": 2, "repeats": 2}
     assert -1 <= record["result"]["training"]["columns"]["difficulty-twice"]["rank_correlation"] <= 1
     assert record["result"]["training"]["pairs_backward"] == 2  # one of four, twice
+    page = (options.out / "README.md").read_text()
+    assert " + random-subset(ratio=0.25) | prefbench " in page
 
 
 def test_a_chain_on_the_command_line_takes_the_tracks_options(options: RunOptions) -> None:

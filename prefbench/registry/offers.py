@@ -140,11 +140,23 @@ def _origin(cls: type[Component], candidate: Candidate) -> Origin:
 
 
 def _source_sha256(cls: type[Component]) -> str:
-    """sha256 of the file that defines the class, followed by the files of the classes that it builds on, prefbench's and Python's apart."""
+    """sha256 of the source that defines the class and the classes that it builds on, prefbench's api and Python's own apart.
+
+    Of prefbench itself and of a single file, the files of those classes; of a stranger's package all its modules, because a method may work
+    with any of them, and an edited one must not hide behind an old result.
+    """
     settled = ("prefbench.api.", "abc.", "builtins.", "typing.")
     modules = dict.fromkeys(base.__module__ for base in cls.__mro__ if not f"{base.__module__}.".startswith(settled))
-    files = [getattr(sys.modules.get(module), "__file__", None) for module in modules]
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(Path(file).read_bytes() if file else b"")
+    for file in dict.fromkeys(file for module in modules for file in _source_files(module)):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _source_files(module: str) -> list[Path]:
+    """The file of a module; of a module of a package other than prefbench, every file of the package, in the order of their names."""
+    top = sys.modules.get(module.partition(".")[0])
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if top is not None and top.__name__ != "prefbench" and getattr(top, "__file__", None) and hasattr(top, "__path__"):
+        return sorted(Path(str(top.__file__)).parent.rglob("*.py"))
+    return [Path(file)] if file else []

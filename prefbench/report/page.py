@@ -130,8 +130,10 @@ def _settings() -> list[Column]:
 
 
 def _origin(block: Mapping[str, Any]) -> str:
+    """``prefbench 0.1.0``; the distributions of a chain's links, each once."""
     origin = block.get("origin") or {}
-    return f"{origin.get('distribution', '')} {origin.get('version', '')}".strip()
+    origins = [origin] if "distribution" in origin else list(origin.values())
+    return ", ".join(dict.fromkeys(f"{found['distribution']} {found['version']}".strip() for found in origins))
 
 
 def _rules(board: Board) -> str:

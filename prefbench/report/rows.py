@@ -175,5 +175,8 @@ def _unfinished(record: Mapping[str, Any]) -> str:
 
 
 def written_options(options: Mapping[str, Any] | None) -> str:
-    """``beta=0.3, gamma=0.5``."""
-    return ", ".join(f"{name}={value}" for name, value in (options or {}).items())
+    """``beta=0.3, gamma=0.5``; of a chain ``selective(share=0.5) + sams(ratio=0.75)``."""
+    found = options or {}
+    if found and all(isinstance(value, Mapping) for value in found.values()):
+        return " + ".join(f"{link}({written_options(own)})" for link, own in found.items())
+    return ", ".join(f"{name}={value}" for name, value in found.items())

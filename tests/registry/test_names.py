@@ -13,11 +13,17 @@ from prefbench.registry import check_plugins, load_registry
 from tests.plugin_site import LOSS, PLUGIN, PluginSite
 
 BUILT_IN_SCHEDULERS = "curriculum loss-ranked margin-filter online-batch random-subset rho-loss selective uniform".split()
+FIRST_OBJECTIVES = "apo-down apo-zero dpo hinge ipo simpo".split()
+REFERENCE_BASED = (
+    "aot aot-unpaired bco-pair discopop dpo-shift exo kto kto-paired mmpo nca odpo r-dpo robust sppo-hard tdpo1 tdpo2 wpo".split()
+)
+
+LENGTH_NORMALISED_OR_MOVED_BY_THE_BATCH = "alpha-dpo alphapo amapo beta-dpo cpo orpo".split()
 
 
 def test_built_ins_come_in_through_their_entry_points(site: PluginSite) -> None:
     registry = load_registry()
-    assert registry.names("objective") == ["apo-down", "apo-zero", "dpo", "hinge", "ipo", "simpo"]
+    assert registry.names("objective") == sorted([*FIRST_OBJECTIVES, *REFERENCE_BASED, *LENGTH_NORMALISED_OR_MOVED_BY_THE_BATCH])
     assert registry.names("scheduler") == BUILT_IN_SCHEDULERS
     assert {row.name for row in registry.rows if row.status == "ok"} == {"objectives", "schedulers"}
 
@@ -101,3 +107,16 @@ def test_file_is_never_disabled(site: PluginSite, tmp_path: Path) -> None:
     (tmp_path / "my_loss.py").write_text(PLUGIN)
     site.set("PREFBENCH_DISABLE_PLUGINS", "all,my_loss")
     assert "my-loss" in load_registry([tmp_path / "my_loss.py"]).names("objective")
+
+
+def test_an_edited_helper_of_a_package_is_another_origin(site: PluginSite) -> None:
+    """A method whose networks stand in a file of their own must not keep its old results when they are edited."""
+    package = site.folder / "stranger"
+    package.mkdir()
+    (package / "__init__.py").write_text("from stranger.loss import MyLoss, prefbench_objectives\n")
+    (package / "loss.py").write_text(f"import stranger.networks\n{PLUGIN}")
+    (package / "networks.py").write_text("WIDTH = 8\n")
+    site.describe("stranger", {"entry_points.txt": "[prefbench]\nstranger = stranger\n"})
+    before = load_registry().origin("objective", "my-loss").source_sha256
+    (package / "networks.py").write_text("WIDTH = 9\n")
+    assert load_registry().origin("objective", "my-loss").source_sha256 != before

@@ -178,6 +178,21 @@ def test_a_loss_beyond_the_tracks_bound_ends_the_run():
         train(make_job(Dpo(), loss_bound=1e-3), Clocks())
 
 
+def test_a_loss_that_starts_high_has_as_much_more_room():
+    """SPPO's starts at 1 / (2 beta^2), half a million at its paper's beta; the room is for its growth, and one that grows is still found."""
+
+    @dataclass
+    class Grows(Dpo):
+        factor: float = 1.0
+
+        def per_pair(self, batch):
+            return super().per_pair(batch) * 1e6 * (self.factor if batch.progress > 0.5 else 1.0)
+
+    assert len(train(make_job(Grows(), learning_rate=1e-5), Clocks()).rows) == 6
+    with pytest.raises(DivergedError):
+        train(make_job(Grows(factor=1e5), learning_rate=1e-5), Clocks())
+
+
 @pytest.mark.parametrize("positions", [[0, 0, 1, 2], [0, 1, 2], [0, 1, 2, 8], [-1, 0, 1, 2]])
 def test_a_scheduler_that_gives_wrong_positions_is_told_so(positions):
     @dataclass

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from prefbench.api import Objective, hookimpl
-from prefbench_margin.apo_hinge import ApoHingeZero
+from prefbench_margin.ams import Ams
+from prefbench_margin.apo_hinge import ApoHingeSoftplus, ApoHingeZero
 
-__all__ = ["ApoHingeZero", "prefbench_objectives"]
+__all__ = ["Ams", "ApoHingeSoftplus", "ApoHingeZero", "prefbench_objectives"]
 
 
 @hookimpl
 def prefbench_objectives() -> list[type[Objective]]:
-    """APO-hinge-zero."""
-    return [ApoHingeZero]
+    """AMS and the two anchored hinges."""
+    return [Ams, ApoHingeZero, ApoHingeSoftplus]
