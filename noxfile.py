@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -48,6 +49,24 @@ def plugins(session: nox.Session) -> None:
     for folder in PLUGINS:
         with session.chdir(folder):
             session.run("python", "-m", "pytest", "tests", *session.posargs)
+
+
+@nox.session
+def new(session: nox.Session) -> None:
+    """What ``prefbench new`` writes, installed as a stranger's, passes its own checks."""
+    install(session)
+    for kind in ("objective", "scheduler", "column"):
+        folder = Path(session.create_tmp()) / kind
+        session.run(
+            "python", "-m", "pip", "uninstall", "--yes", f"prefbench-first-{kind}"
+        )  # the last time's: a name that is taken is refused
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run("prefbench", "new", kind, f"first-{kind}", "--folder", str(folder))
+        session.install("-e", f"{folder}[test]")
+        with session.chdir(folder):
+            for command in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["pytest"]):
+                session.run("python", "-m", *command)
+            session.run("prefbench", "check", f"first-{kind}")
 
 
 @nox.session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -53,6 +54,15 @@ class PluginSite:
         module.write_text(source)
         self.describe(name, {"entry_points.txt": f"[prefbench]\n{name} = {name}\n"}, requires, version)
         return module
+
+    def install_folder(self, folder: Path) -> None:
+        """The distribution that a folder's pyproject.toml describes, as ``pip install -e`` does it: its files stay where they are."""
+        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        lines = [f"{name} = {value}\n" for name, value in project["entry-points"]["prefbench"].items()]
+        self.describe(
+            project["name"], {"entry_points.txt": "".join(["[prefbench]\n", *lines])}, project["dependencies"], project["version"]
+        )
+        self._monkeypatch.syspath_prepend(str(folder))
 
     def describe(self, name: str, files: Mapping[str, str], requires: Sequence[str] = (), version: str = "1.0") -> None:
         """The metadata folder of a distribution."""

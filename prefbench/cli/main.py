@@ -13,6 +13,7 @@ from prefbench.cli.board import board
 from prefbench.cli.check import check
 from prefbench.cli.compare import compare
 from prefbench.cli.doctor import doctor
+from prefbench.cli.new import new
 from prefbench.cli.plan import plan
 from prefbench.cli.plugins import plugins
 from prefbench.cli.run import run
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, plan, status, compare, plugins, show, check, doctor):
+for command in (run, plan, status, compare, plugins, show, new, check, doctor):
     app.command()(command)
 app.add_typer(board, name="board")
 

@@ -27,7 +27,9 @@ class TrainRules(Component):
     weight_decay: float = hyper(0.0, low=0.0, doc="decoupled weight decay of AdamW")
     max_length: int = hyper(1024, low=2, doc="longest prompt plus answer in tokens; longer pairs are dropped and counted")
     micro_batch_tokens: int = hyper(8192, low=1, doc="tokens, padding included, of one forward")
-    loss_bound: float = hyper(1e4, low=0.0, doc="a mean loss beyond it ends the cell as diverged; times the first step's loss where that is above 1")
+    loss_bound: float = hyper(
+        1e4, low=0.0, doc="a mean loss beyond it ends the cell as diverged; times the first step's loss where that is above 1"
+    )
     dtype: str = hyper("auto", choices=("auto", "float32", "bfloat16"), doc="compute dtype; auto is bfloat16 where the device has it")
 
 
