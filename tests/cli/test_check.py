@@ -102,7 +102,7 @@ def test_an_option_without_a_default_has_to_be_given(file: Path) -> None:
 def test_what_cannot_be_meant(file: Path) -> None:
     file.write_text(RIGHT)
     told = {
-        ("hinje",): ("no component is called 'hinje'", "did you mean hinge?"),
+        ("hing",): ("no component is called 'hing'", "did you mean hinge?"),
         (): ("there is nothing to check", "prefbench check NAME, or prefbench check --plugin FILE"),
         ("dpo", "--option", "beta"): ("--option 'beta' sets nothing", "write --option KEY=VALUE, such as --option beta=0.5"),
         ("dpo", "--option", "gamma=1"): ("dpo: gamma is no option of dpo: its options are beta, label_smoothing", "`prefbench show dpo`"),
