@@ -61,6 +61,15 @@ class LogOfSigmoid(Sound):
 
 
 @dataclass
+class HiddenInfinity(Sound):
+    """torch.where hides the infinite side, and the gradient finds it: 0 times infinity."""
+
+    def per_pair(self, batch: PairBatch) -> torch.Tensor:
+        z = self.beta * batch.margin
+        return torch.where(z > -500.0, torch.log1p(torch.exp(-z)), -z)
+
+
+@dataclass
 class NoSpread(Sound):
     """Divides by the spread of the margins, which is 0 before the first step."""
 
@@ -100,6 +109,22 @@ class Detached(Sound):
 
     def per_pair(self, batch: PairBatch) -> torch.Tensor:
         return -logsigmoid(self.beta * batch.margin.detach()) + 0.0 * batch.policy_chosen
+
+
+@dataclass
+class CutOff(Sound):
+    """Losses that carry no gradient at all."""
+
+    def per_pair(self, batch: PairBatch) -> torch.Tensor:
+        return super().per_pair(batch).detach()
+
+
+@dataclass
+class Counted(Sound):
+    """Whole numbers: whether a pair is ordered wrongly."""
+
+    def per_pair(self, batch: PairBatch) -> torch.Tensor:
+        return (batch.margin < 0).long()
 
 
 @dataclass
@@ -199,6 +224,13 @@ class UndeclaredStatistic(Sound):
 
     def update(self, batch: PairBatch) -> None:
         assert batch.statistics["chosen_kl"].isfinite().all()
+
+
+@dataclass
+class UnknownStatistic(Sound):
+    """Wants what no batch has."""
+
+    wants = ("chosen_entropy",)
 
 
 @dataclass
@@ -317,6 +349,12 @@ def test_a_sound_objective_passes(sound: type[Objective]) -> None:
     ("wrong", "checks", "said"),
     [
         (LogOfSigmoid, {FINITE}, "a loss is inf at log-ratios of -10000 (chosen) and +10000 nats (rejected)"),
+        (
+            HiddenInfinity,
+            {FINITE},
+            "the gradient by policy_chosen is not finite at log-ratios of -10000 (chosen) and +10000 nats (rejected)",
+        ),
+        (UnknownStatistic, {DECLARED}, "it wants the statistic 'chosen_entropy', and there is none\nthere are prompt_log_prob,"),
         (Sorted, {PARTS, ORDER}, "the loss of a pair depends on the other pairs of its batch"),
         (WrongSign, {"the mean loss favours the chosen answers"}, "at policy = reference its mean rises with the chosen log-probs"),
         (
@@ -356,6 +394,8 @@ def test_one_mistake_fails_the_checks_that_are_about_it(wrong: type[Objective], 
     ("wrong", "check", "said"),
     [
         (Reduced, "one loss per pair with a gradient", "per_pair gives () for 12 pairs, where shape (12,) is due"),
+        (CutOff, "one loss per pair with a gradient", "its losses carry no gradient: the policy would not be trained"),
+        (Counted, "one loss per pair with a gradient", "its losses are torch.int64, where floating-point numbers are due"),
         (NoSpread, FINITE, "a loss is nan before the first step, where policy = reference"),
         (GlobalDraws, GENERATORS, "it moved the global generator of torch"),
         (GlobalDraws, PURE, "per_pair gives other losses for the same batch"),
