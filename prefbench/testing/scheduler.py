@@ -16,7 +16,7 @@ SIZES = (1, 2, 7, 32)
 POOL = 16
 FEW = 24
 """Pairs of the run that is stopped after three steps, which have then seen all of them: what is remembered of them matters afterwards."""
-EARLY, LATE = 50, 200
+EARLY, LATE = 30, 90
 """Steps after which the size of a state is compared."""
 
 

@@ -100,10 +100,9 @@ def read_log(state: LoopState) -> None:
 
     The track's bound is for losses that start near 1: one that starts higher, as SPPO's does at 1 / (2 beta^2), has as much more room.
     """
-    new = state.log.read()
-    bound = state.job.rules.loss_bound * max(1.0, *(abs(row["loss"]) for row in state.log.rows[:1]))
-    for at, value in new:
-        if not abs(value) <= bound:
+    for at, value in state.log.read():
+        first = abs(state.log.rows[0]["loss"])
+        if not (math.isfinite(value) and abs(value) <= state.job.rules.loss_bound * max(1.0, first)):
             raise DivergedError(at, value)
 
 

@@ -158,7 +158,7 @@ ROWS = [
         "letters and digits",
         add('[methods."../dpo"]\nobjective = "dpo"\n'),
     ),
-    Bad("label-unquoted-dot", "methods.dpo-0: no objective is called 'dpo-0'", "did you mean dpo?", add("[methods.dpo-0.5]\nbeta = 0.5\n")),
+    Bad("label-unquoted-dot", "methods.dpo-0: no objective is called 'dpo-0'", "did you mean dpo", add("[methods.dpo-0.5]\nbeta = 0.5\n")),
     Bad(
         "scheduler-label-with-space",
         "schedulers: 'my half' cannot be part of a file name",
