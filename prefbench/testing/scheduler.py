@@ -123,7 +123,7 @@ class SchedulerContract(Contract[Scheduler]):
             require(resumed.steps(3) == due, whole.scheduler, wrong, remedy)
 
     def test_the_memory_is_bounded(self) -> None:
-        """What a checkpoint holds of it after 200 pools is no more than after 50, within a quarter: by then it has seen every pair often."""
+        """What a checkpoint holds of it after 90 pools is no more than after 30, within a quarter: by then it has seen every pair often."""
         for make in self.makers():
             training = Training(make(), POOL)
             training.rehearse()
