@@ -128,8 +128,9 @@ class StepLog:
         }
 
     def _flipped_shares(self) -> dict[str, float]:
-        """Shares of pairs with a label that was corrupted on purpose, among those that were offered and those that were trained on."""
+        """Shares of pairs with a label that was corrupted on purpose: of all, of those that were offered, of those that were trained on."""
         shares = {
+            "flipped_share": float(self.flipped.mean()),
             "flipped_share_offered": self.flipped_offered / self.pairs_offered,
             "flipped_share_trained": self.flipped_trained / self.pairs_backward,
         }

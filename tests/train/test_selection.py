@@ -214,6 +214,7 @@ def test_the_share_of_flipped_pairs_that_a_scheduler_picks() -> None:
 
     job = make_job(Dpo(), TakesLowRows(), steps=3, pool=24)
     summary = train(flipped(job, {0, 1, 2, 20}), Clocks()).summary()
+    assert summary["flipped_share"] == pytest.approx(4 / 24, abs=1e-6)
     assert summary["flipped_share_offered"] == pytest.approx(4 / 24, abs=1e-6)
     assert summary["flipped_share_trained"] == pytest.approx(3 / 12, abs=1e-6)
     assert not any("flipped" in name for name in train(make_job(Dpo()), Clocks()).summary())
