@@ -97,7 +97,7 @@ class BetaDpo(GapAverages):
         """Positions of the kept pairs: the largest of log weight plus Gumbel noise, which is the draw one by one without replacement."""
         log_weight = -0.5 * ((gap - self.gap_mean) / max(self.gap_deviation, SMALLEST_DEVIATION)) ** 2
         exponential = torch.empty(len(gap), dtype=gap.dtype).exponential_(generator=rng)  # on the CPU: the same draw on every device
-        count = max(1, int(len(gap) * (1 - self.dropped)))
+        count = max(1, int(round(len(gap) * (1 - self.dropped), 9)))  # 10 * (1 - .8) is 1.9999999999999996, and means 2
         return torch.topk(log_weight - exponential.log().to(gap.device), count).indices
 
     def _beta(self, gap: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:

@@ -59,6 +59,13 @@ def test_the_mean_is_the_mean_over_the_kept() -> None:
     assert loss.mean().item() == pytest.approx(np.log(2))
 
 
+@pytest.mark.parametrize(("dropped", "kept"), [(0.2, 8), (0.25, 7), (0.8, 2), (0.9, 1)])
+def test_of_ten_pairs_the_undropped_share_is_kept_and_a_part_of_a_pair_is_none(dropped: float, kept: int) -> None:
+    """1 - .8 falls short of .2 by rounding, which is no reason to drop a ninth pair."""
+    loss = BetaDpo(dropped=dropped).per_pair(batch_with_margins(np.zeros(10)))
+    assert (loss > 0).sum() == kept
+
+
 def test_official_beta_has_a_floor_and_madpos_has_none() -> None:
     """A batch far below the usual gap: beta would turn negative, and the loss would reward the rejected answers."""
     usual, low = batch_with_margins(np.full(4, 100.0)), batch_with_margins(np.array([-60.0, -50.0, -50.0, -40.0]))
