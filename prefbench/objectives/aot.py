@@ -9,6 +9,10 @@ from torch.nn.functional import logsigmoid
 
 from prefbench.api import Objective, PairBatch, hyper
 
+BATCH_AND_BETA = (
+    "Ranks are taken within the optimiser's batch; TRL takes them within each device's share of it. beta = .01 is ours; TRL's is .1."
+)
+
 
 @dataclass
 class Aot(Objective):
@@ -24,7 +28,7 @@ class Aot(Objective):
 
     name = "aot"
     source = "Melnyk et al. 2024, arXiv 2406.05882, paired AOT with the logistic loss; TRL, loss type aot"
-    deviations = "Ranks are taken within the optimiser's batch, not within each device's share of it, as TRL does. beta is TRL's."
+    deviations = BATCH_AND_BETA
     batch_coupled = True
     beta: float = hyper(0.01, low=1e-6, doc="strength of the pull towards the reference")
     label_smoothing: float = hyper(0.0, low=0.0, high=0.5, doc="eps: the share of labels taken to be flipped")
@@ -49,8 +53,8 @@ class AotUnpaired(Objective):
     """
 
     name = "aot-unpaired"
-    source = "Melnyk et al. 2024, arXiv 2406.05882, unpaired AOT with the logistic loss; TRL, loss type aot_unpaired (aot_pair before 1.0)"
-    deviations = "Ranks are taken within the optimiser's batch, not within each device's share of it, as TRL does. beta is TRL's."
+    source = "Melnyk et al. 2024, arXiv 2406.05882, unpaired AOT with the logistic loss; TRL, loss type aot_unpaired (aot_pair in 0.16)"
+    deviations = BATCH_AND_BETA
     batch_coupled = True
     beta: float = hyper(0.01, low=1e-6, doc="strength of the pull towards the reference")
     label_smoothing: float = hyper(0.0, low=0.0, high=0.5, doc="eps: the share of labels taken to be flipped")

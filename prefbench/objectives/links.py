@@ -24,7 +24,10 @@ class Robust(Objective):
 
     name = "robust"
     source = "Ray Chowdhury et al. 2024, arXiv 2403.00409, the loss rDPO; TRL, loss type robust"
-    deviations = "eps ends at .49, where the paper has < .5: the divisor 1 - 2 eps must not vanish. The default .1 is ours."
+    deviations = (
+        "eps ends at .49, where the paper has < .5: the divisor 1 - 2 eps must not vanish. beta = .1 is ours, the usual one of DPO; TRL's index of "
+        "papers gives eps = .1, as here, and beta = .01 as the paper's."
+    )
     beta: float = hyper(0.1, low=1e-6, doc="strength of the pull towards the reference")
     label_smoothing: float = hyper(0.1, low=0.0, high=0.49, doc="eps: the share of labels taken to be flipped")
 
@@ -71,7 +74,7 @@ class DiscoPop(Objective):
 
     name = "discopop"
     source = "Lu et al. 2024, arXiv 2406.08414, Eq. 5; TRL, loss type discopop"
-    deviations = "tau ends at 1, where the exponential part stops being bounded; the paper has .05."
+    deviations = "tau ends at 1, beyond which the exponential part has no bound on wrong pairs; the paper has .05."
     monotone = False
     beta: float = hyper(0.05, low=1e-6, doc="strength of the pull towards the reference")
     tau: float = hyper(0.05, low=1e-3, high=1.0, doc="width of the blend between the two parts")

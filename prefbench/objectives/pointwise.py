@@ -18,7 +18,7 @@ class Nca(Objective):
 
         -log sigma(beta * r_w) - 1/2 * log sigma(-beta * r_w) - 1/2 * log sigma(-beta * r_l)
 
-    Least where sigma(beta * r_w) = 2/3: the chosen answer's likelihood is held up as well as held back.
+    As a function of r_w it is least where sigma(beta * r_w) = 2/3: the chosen answer's likelihood is held up as well as held back.
     """
 
     name = "nca"

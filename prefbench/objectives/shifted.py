@@ -24,8 +24,8 @@ class RDpo(Objective):
     name = "r-dpo"
     source = "Park et al. 2024, arXiv 2403.19159: the DPO loss of the reward r(x, y) - alpha |y|"
     deviations = (
-        "The sign is that of the derivation, +; the repositories of alpha-DPO and gamma-PO carry the opposite one. alpha = .05 is ours: "
-        "the least of the values that SimPO's authors searched for this method."
+        "The sign is that of the derivation, +; the repositories of alpha-DPO and gamma-PO carry the opposite one. alpha = .05 and beta = "
+        ".1 are ours: the least and the largest of the values that SimPO's authors searched for this method."
     )
     beta: float = hyper(0.1, low=1e-6, doc="strength of the pull towards the reference")
     alpha: float = hyper(0.05, low=0.0, doc="penalty per token, in units of the scaled margin")

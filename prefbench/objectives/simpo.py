@@ -60,7 +60,8 @@ class AlphaPo(Objective):
     source = "Gupta et al. 2025, arXiv 2501.03884; the form of TRL's CPOTrainer, loss_type='simpo' with alpha"
     deviations = (
         "gamma is absolute, as in simpo. TRL raises exp(p) to the power -alpha, which is lost once exp(p) rounds to 0; here the two "
-        "exponents are one, and alpha close to 0 costs no digits. The defaults (simpo's beta and gamma, alpha .25) are ours."
+        "exponents are one, and alpha close to 0 costs no digits. alpha = .25 is the paper's for Mistral-Instruct, as "
+        "TRL's index of papers has it; simpo's beta and gamma beside it are our choice."
     )
     reference_free = True
     # exp(500) is the last round number whose losses stay finite for answers of a single token at alpha = +-1.

@@ -25,7 +25,7 @@ class Wpo(Objective):
     name = "wpo"
     source = "Zhou et al. 2024, arXiv 2406.11827, Eq. 2 with sampled alignment; wzhouad/WPO, scripts/run_wpo.py"
     deviations = (
-        "The product of the weights ends at 1, as in the authors' code; clamped = false leaves it free, as TRL's use_weighting does."
+        "The product of the weights ends at 1, as in the authors' code; clamped = false leaves it free, as use_weighting of TRL 1.x does."
     )
     wants = ("chosen_collision", "rejected_collision")
     beta: float = hyper(0.01, low=1e-6, doc="strength of the pull towards the reference")
