@@ -29,10 +29,10 @@ class RewardMargin(Recipe, Column):
     source = "Rho 2025, arXiv 2510.05342, step 1; sirano1004/Margin-Apative-Direct-Preference-Optimization, notebooks and utils/loss_functions.py"
     deviations = (
         "As the authors do, the pairs that the reward model was trained on get its margins like all others: there they are surer than on unseen "
-        "pairs. AdamW(.9, .95), weight decay .01, cosine, 3 % warm-up, batches of 32 and patience 3 are theirs. Ours: full tuning instead of "
-        "LoRA and hence its learning rate (theirs is 1e-5), up to 8 epochs with a tenth of the pairs held out (they: up to 12, with a "
-        "validation set of its own), four evaluations an epoch (they: every 20 steps), no dropout, gradients clipped at norm 1. Their head "
-        "reads the last position even where that is padding; ours reads the last token of the text."
+        "pairs. AdamW(.9, .95), weight decay .01, cosine, 3 % warm-up, batches of 32, gradients clipped at norm 1 and patience 3 are theirs. Ours: "
+        "full tuning instead of LoRA and hence its learning rate (theirs is 1e-5), a head that starts at zero (theirs: at random), up to 8 epochs "
+        "with a tenth of the pairs held out (they: up to 12, with a validation set of its own), four evaluations an epoch (they: every 20 steps), "
+        "no dropout. Their head reads the last position even where that is padding; ours reads the last token of the text."
     )
     held_out_share: float = hyper(
         0.1, low=0.0, high=0.5, doc="share of the pairs that stop training early; 0: none, and it runs to the end"
