@@ -94,8 +94,8 @@ def _description(registry: Registry, kind: Kind, component: type[Component]) -> 
 
 
 def _paragraphs(component: type[Component]) -> list[str]:
-    """The docstring's paragraphs: prose on one line each, so that it wraps where the reader's screen does; formulas as they stand."""
-    paragraphs = (inspect.getdoc(component) or "").replace("::\n", ":\n").split("\n\n")
+    """The docstring's paragraphs without markup: prose on one line each, so that it wraps where the screen does; formulas as they stand."""
+    paragraphs = (inspect.getdoc(component) or "").replace("::\n", ":\n").replace("``", "").split("\n\n")
     return [text if text.startswith((" ", "-")) else " ".join(text.split()) for text in paragraphs]
 
 

@@ -22,7 +22,7 @@ class Gap(Objective):
     """A loss with all that an objective can declare.
 
     Two lines of prose
-    that are one sentence, and a formula::
+    that are one sentence on ``column``, and a formula::
 
         x = 1
         y = 2
@@ -150,10 +150,10 @@ def test_a_column_that_trains(declares: tuple[str, str]) -> None:
     assert facts("hard", *declares)["trains"] == "with the objective of the row that it is computed for"
 
 
-def test_prose_is_one_line_and_formulas_are_as_they_stand(declares: tuple[str, str]) -> None:
+def test_prose_is_one_line_without_markup_and_formulas_are_as_they_stand(declares: tuple[str, str]) -> None:
     """So that a narrow terminal wraps prose by its own width."""
     definition = facts("gap", *declares)["definition"]
-    assert "Two lines of prose that are one sentence, and a formula:\n\n    x = 1\n    y = 2" in definition
+    assert "Two lines of prose that are one sentence on column, and a formula:\n\n    x = 1\n    y = 2" in definition
 
 
 def test_a_plugin_file(site: PluginSite, tmp_path: Path) -> None:
