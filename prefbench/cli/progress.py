@@ -81,7 +81,8 @@ class Progress:
 
     def _finished(self, event: Event) -> None:
         self.running.pop(event.task, None)
-        took = time.perf_counter() - self.started.pop(event.task, time.perf_counter())
+        now = time.perf_counter()
+        took = now - self.started.pop(event.task, now)
         if event.task in self.cells:
             self.bar.advance(self.total)
             self.bar.update(self.total, left=self._time_left())

@@ -78,7 +78,7 @@ class Context:
         """A policy trained on some of the pairs as the row of the board would be. Raises PrefbenchError unless the column declares it."""
         if self.training is None:
             raise PrefbenchError(
-                "a column that trains policies must say so: its values depend on the objective", "uses_objective = True", exit_code=1
+                "a column that trains policies must say so: its values depend on the objective", "write `uses_objective = True` in its class", exit_code=1
             )
         return train_policy(self.training, self.reference, self.data, rows, epochs, seed, self.tell)
 
@@ -119,10 +119,11 @@ def checked_values(column: Column, values: Any, count: int) -> np.ndarray:
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise PrefbenchError(f"column {column.name!r} gave no numbers: {error}", hint, exit_code=1) from None
-    if numbers.shape == (count,) and np.isfinite(numbers).all():
-        return numbers
-    message = f"column {column.name!r} gave shape {numbers.shape} or numbers that are not finite, where ({count},) is due"
-    raise PrefbenchError(message, hint, exit_code=1)
+    if numbers.shape != (count,):
+        raise PrefbenchError(f"column {column.name!r} gave shape {numbers.shape}, where ({count},) is due", hint, exit_code=1)
+    if odd := int((~np.isfinite(numbers)).sum()):
+        raise PrefbenchError(f"column {column.name!r} gave {odd} of {count} numbers that are not finite", hint, exit_code=1)
+    return numbers
 
 
 def pair_column(pairs: Sequence[Pair], name: str) -> np.ndarray | None:

@@ -130,4 +130,5 @@ def finish(queue: Queue, event: Event, on_event: OnEvent) -> None:
     while event.kind == "failed" and (dropped := queue.drop_hopeless()):
         for task, need in dropped:
             message = f"needs {need}, which failed: {event.data['message']}"
-            on_event(Event("failed", task.id, {"type": NEEDS_FAILED, "message": message, "frames": event.data["frames"]}))
+            hint = {"hint": event.data["hint"]} if event.data.get("hint") else {}
+            on_event(Event("failed", task.id, {"type": NEEDS_FAILED, "message": message, "frames": event.data["frames"], **hint}))

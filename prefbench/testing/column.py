@@ -40,7 +40,8 @@ class ColumnContract(Contract[Column]):
     def test_the_inputs_stay_as_they_are(self) -> None:
         """Neither the pairs nor the model that training starts from is changed; ``fresh_model`` is a copy."""
         for make in self.makers():
-            column, context = make(), TinyContext()
+            column = make()
+            context = context_for(column)
             before = _shown(context)
             column.compute(context)
             remedy = "work on copies; train on context.fresh_model(), which is new at every call"
@@ -49,14 +50,20 @@ class ColumnContract(Contract[Column]):
     def test_notes_are_numbers(self) -> None:
         """What it notes for the record is a finite number each."""
         for make in self.makers():
-            column, context = make(), TinyContext()
+            column = make()
+            context = context_for(column)
             column.compute(context)
             odd = [name for name, value in context.notes.items() if not isinstance(value, (int, float)) or not np.isfinite(value)]
             require(not odd, column, f"its note {odd[:1]} is no finite number", "note(name=float(value))")
 
 
+def context_for(column: Column) -> TinyContext:
+    """What the core would hand it: policies are trained only for a column that says that it does so."""
+    return TinyContext(may_train=column.uses_objective)
+
+
 def _values(column: Column) -> np.ndarray:
-    return column.compute(TinyContext())
+    return column.compute(context_for(column))
 
 
 def _shown(context: TinyContext) -> object:

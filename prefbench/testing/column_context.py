@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from prefbench.api import Pair
+from prefbench.errors import PrefbenchError
 from prefbench.streams import stream
 from prefbench.train.forward import Scorer, make_scorer, micro_batches
 
@@ -40,9 +41,13 @@ class TinyPairs:
 
 @dataclass
 class TinyContext:
-    """What ``ColumnContext`` promises, in small. ``notes`` are the numbers that the column has kept."""
+    """What ``ColumnContext`` promises, in small. ``notes`` are the numbers that the column has kept.
+
+    Without ``may_train`` it trains no policies, as the core does for a column that does not say ``uses_objective``.
+    """
 
     data: TinyPairs = field(default_factory=lambda: tiny_pairs())
+    may_train: bool = True
     notes: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -75,7 +80,9 @@ class TinyContext:
         return copy.deepcopy(_scorer().model)
 
     def train(self, rows: Sequence[int], epochs: float, seed: int) -> TinyPolicy:
-        """A policy trained on these pairs with DPO, one step for each epoch begun."""
+        """A policy trained on these pairs with DPO, one step for each epoch begun. Raises PrefbenchError where it may not."""
+        if not self.may_train:
+            raise PrefbenchError("it trains policies without saying so", "write `uses_objective = True` in the class")
         model = self.fresh_model().train()
         policy = TinyPolicy(self.data, Scorer(model, "float32", split_head=True))
         optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)

@@ -15,7 +15,7 @@ def checked_selection(scheduler: Scheduler, positions: np.ndarray, size: int, n:
     if positions.shape == (size,) and _are_distinct_rows(positions, n):
         return positions.astype(np.int64)
     raise PrefbenchError(
-        f"scheduler {scheduler.name!r} selected {positions.tolist()!r:.80} where {size} distinct positions in [0, {n}) are due",
+        f"scheduler {scheduler.name!r} selected {shortened(positions.tolist())} where {size} distinct positions in [0, {n}) are due",
         "select(pool, size, rng) returns an array of `size` positions in the pool",
         exit_code=1,
     )
@@ -40,7 +40,7 @@ def checked_pool(scheduler: Scheduler, rows: np.ndarray, size: int, count: int) 
     if rows.shape == (size,) and _are_distinct_rows(rows, count):
         return rows.astype(np.int64)
     raise PrefbenchError(
-        f"scheduler {scheduler.name!r} drew the pool {rows.tolist()!r:.80} where {size} distinct row numbers in [0, {count}) are due",
+        f"scheduler {scheduler.name!r} drew the pool {shortened(rows.tolist())} where {size} distinct row numbers in [0, {count}) are due",
         "next_pool(size, rng) returns an array of `size` row numbers of the training pairs, or None",
         exit_code=1,
     )
@@ -49,6 +49,12 @@ def checked_pool(scheduler: Scheduler, rows: np.ndarray, size: int, count: int) 
 def _are_distinct_rows(rows: np.ndarray, count: int) -> bool:
     """Whether these are integers, none twice, each in [0, count); a mask of booleans, or fractions, would be read as other rows."""
     return bool(np.issubdtype(rows.dtype, np.integer) and len(np.unique(rows)) == len(rows) and rows.min() >= 0 and rows.max() < count)
+
+
+def shortened(value: object, width: int = 60) -> str:
+    """How a value is written, cut with a sign that it was."""
+    text = repr(value)
+    return text if len(text) <= width else f"{text[:width]}..."
 
 
 def checked_losses(objective: Objective, losses: torch.Tensor, size: int) -> torch.Tensor:

@@ -56,7 +56,7 @@ COLUMNS = [
     ),
     Bad(
         "column-nan",
-        "column 'gap' gave shape (45,) or numbers that are not finite, where (45,) is due",
+        "column 'gap' gave 45 of 45 numbers that are not finite",
         "one finite number per pair",
         column("np.full(len(context.pairs), np.nan)"),
     ),
