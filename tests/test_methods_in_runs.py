@@ -75,6 +75,18 @@ def test_a_chain_on_the_command_line_takes_the_tracks_options(options: RunOption
     assert planned.cells[-1].include["train"]["scheduler"]["options"]["random-subset"] == {"ratio": 0.5}
 
 
+def test_every_link_of_a_chain_of_one_plugin_twice_counts(options: RunOptions) -> None:
+    """Two labels of the track may be the same plugin: a change of the first one's options must not pass for the same chain."""
+    tables = (
+        '[schedulers.large]\nscheduler = "margin-filter"\nshare = 0.9\n[schedulers.middle]\nscheduler = "margin-filter"\nkeep = "middle"\n'
+    )
+    twice = on_schedulers(changed(options, "[trivial]", f"{tables}[trivial]"), "large+middle")
+    before = plan_run(twice).cells[-1]
+    shares = {name: own["share"] for name, own in before.include["train"]["scheduler"]["options"].items()}
+    assert shares == {"margin-filter 1": 0.9, "margin-filter 2": 0.5}
+    assert plan_run(changed(twice, "share = 0.9", "share = 0.8")).cells[-1].keys["train"] != before.keys["train"]
+
+
 def test_another_option_of_a_column_makes_the_cells_that_need_it_stale(options: RunOptions) -> None:
     run(options, silently)
     state = plan_run(changed(options, "repeats = 2", "repeats = 1")).states["dpo.easy.s0"]
