@@ -168,8 +168,10 @@ class Workshop:
         if named is None:
             raise self._unknown_column(label, data.pairs.tokens.pairs)
         column = cast(Column, self.planner.component("column", named))
-        training = self._training(row) if column.uses_objective else None
-        trained_on = {name: self.column(row, seed, name, report).values for name in self.planner.objective(row).needs} if training else {}
+        training, needs = self._training(row) if column.uses_objective else None, self.planner.objective(row).needs
+        if training and label in needs:
+            raise self._read_by_its_own_training(row, label)
+        trained_on = {name: self.column(row, seed, name, report).values for name in needs} if training else {}
         context = Context(dataclasses.replace(data.pairs, columns=trained_on), data.reference, self.reference, training, report)
         return column_values(column, self._column_key(row, named, data, training), context, self.site.cache)
 
@@ -200,6 +202,12 @@ class Workshop:
         known = sorted({*self.registry.names("column"), *self.track.columns, *(pairs[0].columns if pairs else ())})
         hint = did_you_mean(label, known) or f"there are {', '.join(known)}; a method's option may name another"
         return PrefbenchError(f"no column is called {label!r}", hint, exit_code=1)
+
+    def _read_by_its_own_training(self, row: Row, label: str) -> PrefbenchError:
+        """The error for a column that would have to be there before the policies that it is computed from."""
+        objective = self.planner.objective(row).name
+        message = f"column {label!r} trains policies with the objective {objective!r}, which reads it"
+        return PrefbenchError(message, f"name another column in the options of {objective}, or give the pairs one", exit_code=1)
 
     # ---------------------------------------------------------------- calibration
 

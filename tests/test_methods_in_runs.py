@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,25 @@ def test_another_option_of_a_column_makes_the_cells_that_need_it_stale(options: 
     run(options, silently)
     state = plan_run(changed(options, "repeats = 2", "repeats = 1")).states["dpo.easy.s0"]
     assert (state.status, state.reason) == ("stale", "train: columns.difficulty-twice.options.repeats: 2 -> 1")
+
+
+def reads_difficulty(options: RunOptions) -> RunOptions:
+    """A method whose objective reads the column that would train policies with it."""
+    changed(options, "[trivial]", '[methods.odpo]\ncolumn = "difficulty"\n[trivial]')
+    return dataclasses.replace(options, selection=Selection(only=("odpo",)))
+
+
+def test_a_column_that_would_train_with_the_method_that_reads_it_is_told_and_not_waited_for(options: RunOptions) -> None:
+    result = run(reads_difficulty(options), silently)
+    assert "'difficulty' trains policies with the objective 'odpo', which reads it" in result.failed["odpo.uniform.s0"]
+
+
+def test_such_a_column_may_come_with_the_pairs(options: RunOptions) -> None:
+    pairs = options.out.parent / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps({**json.loads(line), "difficulty": 1.5}) + "\n" for line in pairs.read_text().splitlines()))
+    changed(options, "[source]", '[source]\ncolumns = ["difficulty"]')
+    assert not run(reads_difficulty(options), silently).failed
+    assert Folder(options.out).read_record("odpo.uniform.s0")["status"] == "done"
 
 
 def test_a_second_scheduler_finds_the_column_made_and_is_charged_for_it(options: RunOptions) -> None:
