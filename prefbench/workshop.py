@@ -16,7 +16,7 @@ from prefbench.columns.compute import ColumnValues, Context, column_values, pair
 from prefbench.columns.reference import ReferenceColumn, reference_column, reference_key
 from prefbench.columns.trained import Training
 from prefbench.config import UNTRAINED, Named, Row, Track, resolved
-from prefbench.data.tokens import tokenise_pairs
+from prefbench.data.tokens import TokenPairs, tokenise_pairs
 from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.policy import ModelPolicy
@@ -48,11 +48,17 @@ class Site:
 
 @dataclass(frozen=True)
 class SeedData:
-    """The training pairs of a seed, the reference's log-probs of their answers, and a digest of both."""
+    """The training pairs of a seed, the reference's log-probs of their answers, and a digest of all that a column may read of either."""
 
     pairs: PairData
     reference: ReferenceColumn
     key: str
+
+
+def contents(tokens: TokenPairs) -> list[Any]:
+    """Of each pair, in an order that is no seed's, what its token ids do not tell: its id, and the numbers that came with it."""
+    pairs = [tokens.pairs[row] for row in tokens.canonical_order()]
+    return [[pair.id, sorted((name, repr(value)) for name, value in pair.columns.items())] for pair in pairs]
 
 
 class NoJudge(Judge):
@@ -146,7 +152,8 @@ class Workshop:
             message = f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {limit} tokens"
             raise PrefbenchError(message, "raise train.max_length in the track")
         reference = reference_column(self.reference, self.reference_weights, tokens, self.track.train.micro_batch_tokens, self.site.cache)
-        return SeedData(PairData(tokens, *reference.sums()), reference, reference_key(self.reference_weights, tokens, self.site.dtype))
+        scored = reference_key(self.reference_weights, tokens, self.site.dtype)
+        return SeedData(PairData(tokens, *reference.sums()), reference, digest({"reference": scored, "pairs": contents(tokens)}))
 
     # ---------------------------------------------------------------- columns
 

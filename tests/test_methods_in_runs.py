@@ -94,6 +94,53 @@ def test_another_option_of_a_column_makes_the_cells_that_need_it_stale(options: 
     assert (state.status, state.reason) == ("stale", "train: columns.difficulty-twice.options.repeats: 2 -> 1")
 
 
+COLUMN_OF_SCORES = """
+from dataclasses import dataclass
+
+import numpy as np
+from prefbench.api import Column, hookimpl
+
+
+@dataclass
+class Doubled(Column):
+    name = "doubled"
+
+    def compute(self, context):
+        values = np.array([2 * pair.columns["score"] for pair in context.pairs])
+        context.note(mean=values.mean())
+        return values
+
+
+@hookimpl
+def prefbench_columns():
+    return [Doubled]
+"""
+
+
+def score_pairs(folder: Path, score: float) -> None:
+    """Give every pair of the local track a number."""
+    pairs = folder / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps({**json.loads(line), "score": score}) + "\n" for line in pairs.read_text().splitlines()))
+
+
+def test_a_column_made_of_the_pairs_numbers_follows_them(options: RunOptions) -> None:
+    """The texts alone do not decide it: the same pairs with other scores must not be given the values of before."""
+    folder = options.out.parent
+    (folder / "doubled.py").write_text(COLUMN_OF_SCORES)
+    changed(
+        changed(options, "[source]", '[source]\ncolumns = ["score"]'), "[trivial]", '[schedulers.curriculum]\ncolumn = "doubled"\n[trivial]'
+    )
+    means = []
+    for score in (1.5, 2.5):
+        score_pairs(folder, score)
+        again = dataclasses.replace(
+            on_schedulers(options, "curriculum"), plugin_files=(folder / "doubled.py",), out=folder / f"run-{score}"
+        )
+        assert not run(again, silently).failed
+        means.append(Folder(again.out).read_record("dpo.curriculum.s0")["result"]["training"]["columns"]["doubled"]["mean"])
+    assert means == [3.0, 5.0]
+
+
 def reads_difficulty(options: RunOptions) -> RunOptions:
     """A method whose objective reads the column that would train policies with it."""
     changed(options, "[trivial]", '[methods.odpo]\ncolumn = "difficulty"\n[trivial]')
