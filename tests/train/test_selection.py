@@ -15,11 +15,13 @@ from prefbench.errors import PrefbenchError
 from prefbench.objectives.dpo import Dpo
 from prefbench.schedulers.random_subset import RandomSubset
 from prefbench.schedulers.uniform import Uniform
+from prefbench.train.forward import make_scorer
 from prefbench.train.job import TrainJob
 from prefbench.train.loop import accumulate_gradients, train
 from prefbench.train.meter import Clocks
 from prefbench.train.selection import pool_statistics
 from tests.train.test_loop import make_job, trained_weights
+from tests.train.test_state import forgetful
 from tests.train.test_statistics import naive_means
 
 
@@ -74,6 +76,17 @@ def test_rehearsals_come_first_and_leave_policy_and_order_of_training_as_they_ar
     untrained = make_job(Dpo())
     expected = pool_statistics(dataclasses.replace(untrained, scheduler=Watches()), rehearsed.pools[2].ids, 0)
     assert rehearsed.pools[2].statistics["margin"] == pytest.approx(expected["margin"])
+
+
+@pytest.mark.parametrize("scheduler", [Watches(ratio=1.0), Watches(ratio=1.0, rehearsals=3)], ids=["scores", "rehearses"])
+def test_scoring_draws_no_dropout(scheduler: Watches) -> None:
+    """One that only looks trains the policy that no scheduler trains; and a pair has one score, not a new one at every look."""
+    job, plain = (dataclasses.replace(make_job(Dpo(), one), scorer=make_scorer(forgetful(), "float32")) for one in (scheduler, Uniform()))
+    assert torch.equal(trained_weights(job), trained_weights(plain))
+    job.scorer.model.train()
+    margins = [pool_statistics(job, np.arange(8), 0)["margin"] for _ in range(2)]
+    assert np.array_equal(*margins)
+    assert job.scorer.model.training
 
 
 def test_a_sum_over_the_chosen_may_be_divided_by_the_whole_pool() -> None:
