@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,6 +127,18 @@ def test_a_scheduler_may_draw_its_pools_itself() -> None:
     log = train(make_job(Dpo(), scheduler, pool=4), Clocks())
     assert len(scheduler.drawn) == len(log.rows) == 6
     assert all(row >= 16 for pool in scheduler.drawn for row in pool)
+
+
+def test_drawing_pools_is_charged_to_the_scheduler() -> None:
+    @dataclass
+    class Ponders(DrawsItsOwn):
+        def next_pool(self, size, rng):
+            time.sleep(0.02)
+            return super().next_pool(size, rng)
+
+    clocks = Clocks()
+    train(make_job(Dpo(), Ponders(), pool=4), clocks)
+    assert clocks.seconds["select"] >= 6 * 0.02
 
 
 @pytest.mark.parametrize("rows", [[0, 0, 1, 2], [0, 1, 2], [0, 1, 2, 24], [True, True, False, False]])
