@@ -19,6 +19,7 @@ from prefbench.objectives.dpo import Dpo
 from prefbench.schedulers.chain import Chain
 from prefbench.schedulers.online_batch import OnlineBatch
 from prefbench.schedulers.selective import Selective
+from prefbench.schedulers.uniform import Uniform
 from prefbench.train.forward import make_scorer
 from prefbench.train.job import TrainJob
 from prefbench.train.loop import DivergedError, train
@@ -132,6 +133,16 @@ def online_batch() -> Scheduler:
     return OnlineBatch()
 
 
+@dataclass
+class NowAndThen(Uniform):
+    """Draws a pool of its own at one step in two, by chance."""
+
+    name = "now-and-then"
+
+    def next_pool(self, size: int, rng: np.random.Generator) -> np.ndarray | None:
+        return rng.permutation(24)[:size] if rng.random() < 0.5 else None
+
+
 def drawn_from_the_easy() -> Scheduler:
     return Chain((Selective(column="gap", share=0.6), OnlineBatch()))
 
@@ -141,7 +152,7 @@ def easy_then_sams() -> Scheduler:
     return Chain((Selective(column="gap", share=0.75, order="shuffled"), sams(ratio=0.75, rehearsals=2, updates=2)))
 
 
-@pytest.mark.parametrize("make_scheduler", [online_batch, drawn_from_the_easy, easy_then_sams])
+@pytest.mark.parametrize("make_scheduler", [online_batch, NowAndThen, drawn_from_the_easy, easy_then_sams])
 @pytest.mark.parametrize("stops", [(1,), (2,), (5,), (1, 1, 2)], ids=str)
 def test_schedulers_that_draw_learn_and_are_chained_go_on_exactly(
     tmp_path: Path, stops: tuple[int, ...], make_scheduler: MakeScheduler
