@@ -208,7 +208,7 @@ def test_what_is_wrong_with_a_chain_or_a_column_is_told_before_anything_starts(
 
 def test_a_scheduler_whose_distribution_is_not_there_is_skipped(options: RunOptions) -> None:
     table = (
-        '[schedulers.stranger]\ndistribution = "prefbench-stranger"\nratio = 0.5\n[[grid]]\nmethods = ["dpo"]\nschedulers = ["stranger"]\n'
+        '[schedulers.stranger]\ndistribution = "prefbench-stranger"\nratio = 0.5\n[[grid]]\nmethods = ["dpo"]\nschedulers = ["stranger", "selective + stranger"]\n'
     )
     with_stranger = changed(options, "[trivial]", f"{table}[trivial]")
     planned = plan_run(dataclasses.replace(with_stranger, selection=Selection()))
