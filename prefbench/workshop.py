@@ -193,14 +193,12 @@ class Workshop:
             "reference": data.key,
         }
         if training:
-            needs = self.planner.objective(row).needs
-            known = {label: self.planner.column(label) for label in needs}
+            known = {label: self.planner.column(label) for label in self.planner.objective(row).needs}
             include["training"] = {
                 "objective": self.planner.identify("objective", self.track.methods[row.method].objective),
                 "learning_rate": training.learning_rate,
                 "rules": resolved(training.rules),
                 "columns": {label: self.planner.identify("column", found) if found else "of the pairs" for label, found in known.items()},
-                "source": dict(self.source.identity()) if needs else {},
             }
         return digest(include)
 

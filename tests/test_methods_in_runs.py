@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from prefbench import cell
-from prefbench.config import Selection
+from prefbench.config import UNTRAINED, Selection
 from prefbench.errors import PrefbenchError
 from prefbench.run import RunOptions, plan_run, run
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed
+from prefbench.workshop import Site, Workshop
 from tests.bad_input.place import TRACK, good_folder
 
 TABLES = """
@@ -92,6 +93,69 @@ def test_another_option_of_a_column_makes_the_cells_that_need_it_stale(options: 
     run(options, silently)
     state = plan_run(changed(options, "repeats = 2", "repeats = 1")).states["dpo.easy.s0"]
     assert (state.status, state.reason) == ("stale", "train: columns.difficulty-twice.options.repeats: 2 -> 1")
+
+
+def column_files(options: RunOptions) -> int:
+    """How many values of ``difficulty`` the cache holds once the selected rows have their columns."""
+    planned, cache = plan_run(options), options.out.parent / "cache"
+    shop = Workshop(Site(planned.track, (), options.out, cache, planned.planner.dtype))
+    for row in planned.track.rows:
+        if row.scheduler != UNTRAINED:
+            shop.columns(row, 0)
+    return len(list((cache / "columns" / "difficulty").iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("beta = 0.3", "beta = 0.4"),
+        ("beta = 0.3", "beta = 0.3\nlearning_rate = 1e-3"),
+        ("steps = 2", "steps = 2\nclip = 0.5"),
+        ("repeats = 2", "repeats = 3"),
+        ("held_out_share = 0.3", "held_out_share = 0.5"),
+    ],
+)
+def test_what_decides_a_trained_column_makes_it_another(options: RunOptions, before: str, after: str) -> None:
+    assert column_files(options) == 1
+    assert column_files(changed(options, before, after)) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("ratio = 0.25", "ratio = 0.75"),
+        ("max_new_tokens = 3", "max_new_tokens = 4"),
+        ("[methods.dpo]", '[methods.odpo]\ncolumn = "reference-margin"\n[methods.dpo]'),
+    ],
+)
+def test_what_does_not_decide_it_leaves_it_as_it_is(options: RunOptions, before: str, after: str) -> None:
+    assert column_files(options) == 1
+    assert column_files(changed(options, before, after)) == 1
+
+
+def test_a_column_trains_with_an_objective_that_reads_columns_itself(options: RunOptions) -> None:
+    """Two columns under one objective are two trainings; the held-out pairs, which no column reads, are none of their business."""
+    folder = options.out.parent
+    score_pairs(folder, 1.5)
+    table = '[methods.odpo]\ncolumn = "score"\n[columns.gap]\ncolumn = "reference-margin"\n[trivial]'
+    scored = changed(changed(options, "[source]", '[source]\ncolumns = ["score"]'), "[trivial]", table)
+    scored = dataclasses.replace(scored, selection=Selection(only=("odpo",), schedulers=("easy",)))
+    assert column_files(scored) == 1
+    assert column_files(changed(scored, 'column = "score"', 'column = "gap"')) == 2
+    score_pairs(folder, 2.5)
+    assert column_files(changed(scored, 'column = "gap"', 'column = "score"')) == 3
+
+
+def test_a_table_of_the_track_goes_before_a_number_of_the_pairs(options: RunOptions) -> None:
+    score_pairs(options.out.parent, 1.5)
+    changed(options, "[source]", '[source]\ncolumns = ["score"]')
+    values = []
+    for table in ("", '[columns.score]\ncolumn = "reference-margin"\n'):
+        planned = plan_run(changed(options, "[trivial]", f"{table}[trivial]"))
+        shop = Workshop(Site(planned.track, (), options.out, options.out.parent / "cache", planned.planner.dtype))
+        values.append(shop.column(planned.track.rows[-1], 0, "score", silently).values)
+    assert (values[0] == 1.5).all()
+    assert not (values[1] == 1.5).any()
 
 
 COLUMN_OF_SCORES = """
@@ -207,9 +271,8 @@ def test_what_is_wrong_with_a_chain_or_a_column_is_told_before_anything_starts(
 
 
 def test_a_scheduler_whose_distribution_is_not_there_is_skipped(options: RunOptions) -> None:
-    table = (
-        '[schedulers.stranger]\ndistribution = "prefbench-stranger"\nratio = 0.5\n[[grid]]\nmethods = ["dpo"]\nschedulers = ["stranger", "selective + stranger"]\n'
-    )
+    chains = '[[grid]]\nmethods = ["dpo"]\nschedulers = ["stranger", "selective + stranger"]\n'
+    table = f'[schedulers.stranger]\ndistribution = "prefbench-stranger"\nratio = 0.5\n{chains}'
     with_stranger = changed(options, "[trivial]", f"{table}[trivial]")
     planned = plan_run(dataclasses.replace(with_stranger, selection=Selection()))
     assert planned.track.skipped == {"stranger": "prefbench-stranger is not installed (python -m pip install prefbench-stranger)"}

@@ -53,6 +53,20 @@ def test_hidden_states_stand_by_pair_side_and_layer() -> None:
                 assert states[place, side] == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+def test_padded_hidden_states_are_averaged_over_the_padding_too() -> None:
+    """Only the longest sequence of a micro-batch has no padding: there the two are the same."""
+
+    @dataclass
+    class WatchesBoth(Watches):
+        wants = ("hidden_states", "padded_hidden_states")
+
+    job, ids = make_job(Dpo(), WatchesBoth(), micro_batch_tokens=10_000), np.arange(8)
+    tokens, found = job.data.tokens, pool_statistics(job, ids, 0)
+    lengths = np.array([[len(tokens.prompt_ids[i]) + len(side[i]) for side in (tokens.chosen_ids, tokens.rejected_ids)] for i in ids])
+    differs = np.abs(found["hidden_states"] - found["padded_hidden_states"]).max(axis=(2, 3)) > 1e-6
+    assert np.array_equal(differs, lengths < lengths.max())
+
+
 def tensors_alive() -> int:
     gc.collect()
     return sum(1 for thing in gc.get_objects() if isinstance(thing, torch.Tensor))
@@ -74,6 +88,7 @@ def test_rehearsals_come_first_and_leave_policy_and_order_of_training_as_they_ar
     assert torch.equal(weights, trained_weights(make_job(Dpo(), plain)))
     assert [pool.ids.tolist() for pool in rehearsed.pools[3:]] == [pool.ids.tolist() for pool in plain.pools]
     assert len(rehearsed.pools) == len(plain.pools) + 3
+    assert all(a.ids.tolist() != b.ids.tolist() for a, b in zip(rehearsed.pools[:3], plain.pools[:3], strict=True))  # drawn apart
     untrained = make_job(Dpo())
     expected = pool_statistics(dataclasses.replace(untrained, scheduler=Watches()), rehearsed.pools[2].ids, 0)
     assert rehearsed.pools[2].statistics["margin"] == pytest.approx(expected["margin"])
