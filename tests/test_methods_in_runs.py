@@ -134,7 +134,7 @@ def test_what_does_not_decide_it_leaves_it_as_it_is(options: RunOptions, before:
 
 
 def test_a_column_trains_with_an_objective_that_reads_columns_itself(options: RunOptions) -> None:
-    """Two columns under one objective are two trainings; the held-out pairs, which no column reads, are none of their business."""
+    """Other values of what the objective reads are another training: under another name, of other pairs, or from a table of the track."""
     folder = options.out.parent
     score_pairs(folder, 1.5)
     table = '[methods.odpo]\ncolumn = "score"\n[columns.gap]\ncolumn = "reference-margin"\n[trivial]'
@@ -144,6 +144,7 @@ def test_a_column_trains_with_an_objective_that_reads_columns_itself(options: Ru
     assert column_files(changed(scored, 'column = "score"', 'column = "gap"')) == 2
     score_pairs(folder, 2.5)
     assert column_files(changed(scored, 'column = "gap"', 'column = "score"')) == 3
+    assert column_files(changed(scored, "[columns.gap]", "[columns.score]")) == 4
 
 
 def test_a_table_of_the_track_goes_before_a_number_of_the_pairs(options: RunOptions) -> None:
