@@ -11,7 +11,7 @@ import pytest
 from prefbench import cell
 from prefbench.config import UNTRAINED, Selection
 from prefbench.errors import PrefbenchError
-from prefbench.run import RunOptions, plan_run, run
+from prefbench.run import RunOptions, plan_run, run, tasks
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed
 from prefbench.workshop import Site, Workshop
@@ -93,6 +93,23 @@ def test_another_option_of_a_column_makes_the_cells_that_need_it_stale(options: 
     run(options, silently)
     state = plan_run(changed(options, "repeats = 2", "repeats = 1")).states["dpo.easy.s0"]
     assert (state.status, state.reason) == ("stale", "train: columns.difficulty-twice.options.repeats: 2 -> 1")
+
+
+def test_cells_wait_for_their_columns_and_those_for_what_their_training_reads(options: RunOptions) -> None:
+    """Two workers must not compute one column twice, nor a column before what its policies are trained on."""
+    changed(options, "[trivial]", '[methods.odpo]\ncolumn = "reference-margin"\n[trivial]')
+    planned = plan_run(dataclasses.replace(options, selection=Selection(only=("dpo", "odpo"), schedulers=("easy", "uniform"), seeds=(3,))))
+    site = Site(planned.track, (), options.out, options.out, planned.planner.dtype)
+    after = {task.id: set(task.after) - {"calibrate held_out"} for task in tasks(planned.pending, planned.planner, site, 1)}
+    of_dpo, of_odpo, gap = "column difficulty-twice of dpo s3", "column difficulty-twice of odpo s3", "column reference-margin s3"
+    assert {name: needs for name, needs in after.items() if name.startswith("column")} == {
+        of_dpo: {"data s3"},
+        of_odpo: {"data s3", gap},
+        gap: {"data s3"},
+    }
+    assert after["dpo.easy.s3"] == {"data s3", of_dpo}
+    assert after["dpo.uniform.s3"] == {"data s3"}
+    assert after["odpo.easy.s3"] == {"data s3", of_odpo, gap}
 
 
 def column_files(options: RunOptions) -> int:

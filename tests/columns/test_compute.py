@@ -127,6 +127,18 @@ def test_a_policy_is_trained_at_the_learning_rate_of_the_row(tmp_path: Path) -> 
     assert np.abs(trained_context(tmp_path).train(range(8), 3, seed=0).margins(range(12))).max() > 0.1
 
 
+def test_losses_are_those_of_the_end_of_the_training(tmp_path: Path) -> None:
+    """An objective may change its loss on the way; what a column is told is the loss that training ended with."""
+
+    @dataclass
+    class Grows(Dpo):
+        def per_pair(self, batch):
+            return super().per_pair(batch) * 0 + batch.progress
+
+    training = Training(Grows, 1e-2, RULES)
+    assert context_of(12, tmp_path, training).train(range(8), 2, seed=0).losses([1, 9]).tolist() == [1.0, 1.0]
+
+
 def test_the_same_seed_trains_the_same_policy(tmp_path: Path) -> None:
     context = trained_context(tmp_path)
     margins = [context.train(range(8), 2, seed=seed).margins(range(12)) for seed in (1, 1, 2)]
