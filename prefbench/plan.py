@@ -86,8 +86,13 @@ class Planner:
         found = [self.identify("scheduler", link) for link in links]
         if len(found) == 1:
             return found[0]
-        name = "+".join(link["name"] for link in found)
-        return {"name": name, **{part: {link["name"]: link[part] for link in found} for part in ("options", "origin")}}
+        names = [link["name"] for link in found]
+        # Two labels of a track may be one plugin with different options: under one name the first link's would be lost.
+        keys = [name if names.count(name) == 1 else f"{name} {place}" for place, name in enumerate(names, start=1)]
+        return {
+            "name": "+".join(names),
+            **{part: {key: link[part] for key, link in zip(keys, found, strict=True)} for part in ("options", "origin")},
+        }
 
     def columns(self, row: Row) -> tuple[str, ...]:
         """The columns that a row needs, by label: its objective's first, because other columns may train with it."""

@@ -260,8 +260,11 @@ def needed_by(cell: Cell, planner: Planner) -> tuple[str, ...]:
 
 
 def column_tasks(cell: Cell, planner: Planner, site: Site, threads: int) -> list[Task]:
-    """A task per column of a cell; one that trains policies waits for the columns that their objective reads."""
-    read = planner.objective(cell.row).needs
+    """A task per column of a cell; one that trains policies waits for the columns that their objective reads.
+
+    None waits for one that trains policies itself: the objective reads it from the pairs, or its task says that it cannot be had.
+    """
+    read = [name for name in planner.objective(cell.row).needs if not planner.uses_objective(name)]
     return [
         Task(
             column_of(cell, label, planner),

@@ -16,7 +16,7 @@ from prefbench.columns.compute import ColumnValues, Context, column_values, pair
 from prefbench.columns.reference import ReferenceColumn, reference_column, reference_key
 from prefbench.columns.trained import Training
 from prefbench.config import UNTRAINED, Named, Row, Track, resolved
-from prefbench.data.tokens import tokenise_pairs
+from prefbench.data.tokens import TokenPairs, tokenise_pairs
 from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.policy import ModelPolicy
@@ -48,11 +48,17 @@ class Site:
 
 @dataclass(frozen=True)
 class SeedData:
-    """The training pairs of a seed, the reference's log-probs of their answers, and a digest of both."""
+    """The training pairs of a seed, the reference's log-probs of their answers, and a digest of all that a column may read of either."""
 
     pairs: PairData
     reference: ReferenceColumn
     key: str
+
+
+def contents(tokens: TokenPairs) -> list[Any]:
+    """Of each pair, in an order that is no seed's, what its token ids do not tell: its id, and the numbers that came with it."""
+    pairs = [tokens.pairs[row] for row in tokens.canonical_order()]
+    return [[pair.id, sorted((name, repr(value)) for name, value in pair.columns.items())] for pair in pairs]
 
 
 class NoJudge(Judge):
@@ -146,7 +152,8 @@ class Workshop:
             message = f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {limit} tokens"
             raise PrefbenchError(message, "raise train.max_length in the track")
         reference = reference_column(self.reference, self.reference_weights, tokens, self.track.train.micro_batch_tokens, self.site.cache)
-        return SeedData(PairData(tokens, *reference.sums()), reference, reference_key(self.reference_weights, tokens, self.site.dtype))
+        scored = reference_key(self.reference_weights, tokens, self.site.dtype)
+        return SeedData(PairData(tokens, *reference.sums()), reference, digest({"reference": scored, "pairs": contents(tokens)}))
 
     # ---------------------------------------------------------------- columns
 
@@ -168,8 +175,10 @@ class Workshop:
         if named is None:
             raise self._unknown_column(label, data.pairs.tokens.pairs)
         column = cast(Column, self.planner.component("column", named))
-        training = self._training(row) if column.uses_objective else None
-        trained_on = {name: self.column(row, seed, name, report).values for name in self.planner.objective(row).needs} if training else {}
+        training, needs = self._training(row) if column.uses_objective else None, self.planner.objective(row).needs
+        if training and label in needs:
+            raise self._read_by_its_own_training(row, label)
+        trained_on = {name: self.column(row, seed, name, report).values for name in needs} if training else {}
         context = Context(dataclasses.replace(data.pairs, columns=trained_on), data.reference, self.reference, training, report)
         return column_values(column, self._column_key(row, named, data, training), context, self.site.cache)
 
@@ -184,14 +193,12 @@ class Workshop:
             "reference": data.key,
         }
         if training:
-            needs = self.planner.objective(row).needs
-            known = {label: self.planner.column(label) for label in needs}
+            known = {label: self.planner.column(label) for label in self.planner.objective(row).needs}
             include["training"] = {
                 "objective": self.planner.identify("objective", self.track.methods[row.method].objective),
                 "learning_rate": training.learning_rate,
                 "rules": resolved(training.rules),
                 "columns": {label: self.planner.identify("column", found) if found else "of the pairs" for label, found in known.items()},
-                "source": dict(self.source.identity()) if needs else {},
             }
         return digest(include)
 
@@ -200,6 +207,12 @@ class Workshop:
         known = sorted({*self.registry.names("column"), *self.track.columns, *(pairs[0].columns if pairs else ())})
         hint = did_you_mean(label, known) or f"there are {', '.join(known)}; a method's option may name another"
         return PrefbenchError(f"no column is called {label!r}", hint, exit_code=1)
+
+    def _read_by_its_own_training(self, row: Row, label: str) -> PrefbenchError:
+        """The error for a column that would have to be there before the policies that it is computed from."""
+        objective = self.planner.objective(row).name
+        message = f"column {label!r} trains policies with the objective {objective!r}, which reads it"
+        return PrefbenchError(message, f"name another column in the options of {objective}, or give the pairs one", exit_code=1)
 
     # ---------------------------------------------------------------- calibration
 

@@ -20,7 +20,8 @@ POOL_STATISTICS = ("loss", "margin", "chosen_log_prob", "hidden_states", "padded
 class Pool:
     """The n pairs offered at one step. ``ids`` are row numbers of the training pairs, shape (n,).
 
-    ``columns`` holds float64 arrays of shape (n,). ``statistics`` has what the scheduler ``wants``, under the policy as it is before the step:
+    ``columns`` holds float64 arrays of shape (n,). ``statistics`` has what the scheduler ``wants``, under the policy as it is before the step,
+    without dropout:
 
     - ``loss``: the objective's per-pair loss, float64, shape (n,).
     - ``margin``: the raw log-ratio gap, no beta in it, nats, float64, shape (n,).

@@ -191,7 +191,7 @@ class _Reader:
                     continue
                 self._known_method(f"{where}.methods", method, methods)
                 for scheduler in ("+".join(chained(label)) for label in paired):
-                    if scheduler in self.skipped:
+                    if {scheduler, *chained(scheduler)} & self.skipped.keys():
                         continue
                     self._known_scheduler(f"{where}.schedulers", scheduler, schedulers)
                     yield Row(method, scheduler)

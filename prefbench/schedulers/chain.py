@@ -35,7 +35,7 @@ class Chain(Scheduler):
     def __post_init__(self) -> None:
         for link in self.links[:-1]:
             _refuse_unless_it_only_prepares(link)
-        self.ratio, self.rehearsals = self.picker.ratio, self.picker.rehearsals
+        self.ratio, self.divisor, self.rehearsals = self.picker.ratio, self.picker.divisor, self.picker.rehearsals
 
     @property
     def name(self) -> str:  # type: ignore[override]  # a class attribute everywhere else; a chain's follows from its links

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -43,13 +44,14 @@ def pool_statistics(job: TrainJob, ids: np.ndarray, step: int) -> dict[str, np.n
     kinds = [kind for kind in HIDDEN_STATES if kind in wants]
     values: list[tuple[MicroBatch, torch.Tensor]] = []
     states: dict[str, list[tuple[MicroBatch, torch.Tensor]]] = {kind: [] for kind in kinds}
-    for micro in pair_micro_batches(job, ids):
-        with autocast(job.scorer.dtype):
-            output = job.scorer.run(micro, output_hidden_states=bool(kinds))
-        values.append((micro, sequence_values(job.scorer, job.reference, names, micro, output)))
-        for kind in kinds:
-            states[kind].append((micro, mean_hidden_states(output, micro, padded=kind != "hidden_states")))
-    batch = pair_batch(job, ids, gather(values, 2 * len(ids)), step, mismatched_log_ratios(job, ids))
+    with without_dropout(job.scorer.model):
+        for micro in pair_micro_batches(job, ids):
+            with autocast(job.scorer.dtype):
+                output = job.scorer.run(micro, output_hidden_states=bool(kinds))
+            values.append((micro, sequence_values(job.scorer, job.reference, names, micro, output)))
+            for kind in kinds:
+                states[kind].append((micro, mean_hidden_states(output, micro, padded=kind != "hidden_states")))
+        batch = pair_batch(job, ids, gather(values, 2 * len(ids)), step, mismatched_log_ratios(job, ids))
     found: dict[str, Callable[[], torch.Tensor]] = {
         "loss": lambda: checked_losses(job.objective, job.objective.per_pair(batch), len(ids)).double(),
         "margin": lambda: batch.margin,
@@ -57,6 +59,17 @@ def pool_statistics(job: TrainJob, ids: np.ndarray, step: int) -> dict[str, np.n
         **{kind: partial(by_pair, parts) for kind, parts in states.items()},
     }
     return {name: found[name]().cpu().numpy() for name in wants}
+
+
+@contextmanager
+def without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """Inside, the model is in evaluation mode: a pair has one score, and training's draws of dropout stay where they are."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 def by_pair(parts: list[tuple[MicroBatch, torch.Tensor]]) -> torch.Tensor:

@@ -67,7 +67,8 @@ class LoopState:
     def next_pool(self) -> np.ndarray:
         """Row numbers of the next n pairs: the scheduler's own draw, or the next of the epochs."""
         scheduler, size = self.job.scheduler, self.job.pool
-        own = scheduler.next_pool(size, self.pool_rng)
+        with self.clocks.time("select"):
+            own = scheduler.next_pool(size, self.pool_rng)
         if own is not None:
             return checked_pool(scheduler, own, size, len(self.job.data))
         self.drawn += 1

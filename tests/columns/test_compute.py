@@ -113,6 +113,32 @@ def test_a_policy_learns_the_pairs_that_it_is_given_and_leaves_the_reference_alo
     assert all(torch.equal(p, q) for p, q in zip(before, context.reference.model.parameters(), strict=True))
 
 
+def test_a_policy_is_trained_on_the_pairs_that_it_is_given_and_on_no_other(tmp_path: Path) -> None:
+    """A cross-fitted column is worth nothing where the pairs that are scored were trained on."""
+    context, rows = trained_context(tmp_path), [0, 3, 5, 7, 8, 11]
+    among_all = context.train(rows, 3, seed=0).margins(rows)
+    alone = context.in_canonical_order(rows).train(range(len(rows)), 3, seed=0).margins(range(len(rows)))
+    assert np.array_equal(among_all, alone)
+
+
+def test_a_policy_is_trained_at_the_learning_rate_of_the_row(tmp_path: Path) -> None:
+    standing = context_of(12, tmp_path, Training(lambda: Dpo(beta=0.5), 0.0, RULES)).train(range(8), 3, seed=0)
+    assert standing.margins(range(12)) == pytest.approx(np.zeros(12), abs=1e-4)
+    assert np.abs(trained_context(tmp_path).train(range(8), 3, seed=0).margins(range(12))).max() > 0.1
+
+
+def test_losses_are_those_of_the_end_of_the_training(tmp_path: Path) -> None:
+    """An objective may change its loss on the way; what a column is told is the loss that training ended with."""
+
+    @dataclass
+    class Grows(Dpo):
+        def per_pair(self, batch):
+            return super().per_pair(batch) * 0 + batch.progress
+
+    training = Training(Grows, 1e-2, RULES)
+    assert context_of(12, tmp_path, training).train(range(8), 2, seed=0).losses([1, 9]).tolist() == [1.0, 1.0]
+
+
 def test_the_same_seed_trains_the_same_policy(tmp_path: Path) -> None:
     context = trained_context(tmp_path)
     margins = [context.train(range(8), 2, seed=seed).margins(range(12)) for seed in (1, 1, 2)]

@@ -109,6 +109,16 @@ def test_a_chain_speaks_for_its_links() -> None:
     assert Chain((Selective(), Uniform())).wants == ()
 
 
+def test_a_chain_picks_divides_and_rehearses_as_its_last_link_does() -> None:
+    @dataclass
+    class Summed(RandomSubset):
+        divisor: str = "offered"
+        rehearsals: int = 3
+
+    chain = Chain((Selective(), Summed(ratio=0.75)))
+    assert (chain.ratio, chain.divisor, chain.rehearsals) == (0.75, "offered", 3)
+
+
 @pytest.mark.parametrize(
     ("links", "reshuffled"),
     [

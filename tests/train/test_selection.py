@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,11 +16,13 @@ from prefbench.errors import PrefbenchError
 from prefbench.objectives.dpo import Dpo
 from prefbench.schedulers.random_subset import RandomSubset
 from prefbench.schedulers.uniform import Uniform
+from prefbench.train.forward import make_scorer
 from prefbench.train.job import TrainJob
 from prefbench.train.loop import accumulate_gradients, train
 from prefbench.train.meter import Clocks
 from prefbench.train.selection import pool_statistics
 from tests.train.test_loop import make_job, trained_weights
+from tests.train.test_state import forgetful
 from tests.train.test_statistics import naive_means
 
 
@@ -50,6 +53,20 @@ def test_hidden_states_stand_by_pair_side_and_layer() -> None:
                 assert states[place, side] == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+def test_padded_hidden_states_are_averaged_over_the_padding_too() -> None:
+    """Only the longest sequence of a micro-batch has no padding: there the two are the same."""
+
+    @dataclass
+    class WatchesBoth(Watches):
+        wants = ("hidden_states", "padded_hidden_states")
+
+    job, ids = make_job(Dpo(), WatchesBoth(), micro_batch_tokens=10_000), np.arange(8)
+    tokens, found = job.data.tokens, pool_statistics(job, ids, 0)
+    lengths = np.array([[len(tokens.prompt_ids[i]) + len(side[i]) for side in (tokens.chosen_ids, tokens.rejected_ids)] for i in ids])
+    differs = np.abs(found["hidden_states"] - found["padded_hidden_states"]).max(axis=(2, 3)) > 1e-6
+    assert np.array_equal(differs, lengths < lengths.max())
+
+
 def tensors_alive() -> int:
     gc.collect()
     return sum(1 for thing in gc.get_objects() if isinstance(thing, torch.Tensor))
@@ -71,9 +88,21 @@ def test_rehearsals_come_first_and_leave_policy_and_order_of_training_as_they_ar
     assert torch.equal(weights, trained_weights(make_job(Dpo(), plain)))
     assert [pool.ids.tolist() for pool in rehearsed.pools[3:]] == [pool.ids.tolist() for pool in plain.pools]
     assert len(rehearsed.pools) == len(plain.pools) + 3
+    assert all(a.ids.tolist() != b.ids.tolist() for a, b in zip(rehearsed.pools[:3], plain.pools[:3], strict=True))  # drawn apart
     untrained = make_job(Dpo())
     expected = pool_statistics(dataclasses.replace(untrained, scheduler=Watches()), rehearsed.pools[2].ids, 0)
     assert rehearsed.pools[2].statistics["margin"] == pytest.approx(expected["margin"])
+
+
+@pytest.mark.parametrize("scheduler", [Watches(ratio=1.0), Watches(ratio=1.0, rehearsals=3)], ids=["scores", "rehearses"])
+def test_scoring_draws_no_dropout(scheduler: Watches) -> None:
+    """One that only looks trains the policy that no scheduler trains; and a pair has one score, not a new one at every look."""
+    job, plain = (dataclasses.replace(make_job(Dpo(), one), scorer=make_scorer(forgetful(), "float32")) for one in (scheduler, Uniform()))
+    assert torch.equal(trained_weights(job), trained_weights(plain))
+    job.scorer.model.train()
+    margins = [pool_statistics(job, np.arange(8), 0)["margin"] for _ in range(2)]
+    assert np.array_equal(*margins)
+    assert job.scorer.model.training
 
 
 def test_a_sum_over_the_chosen_may_be_divided_by_the_whole_pool() -> None:
@@ -113,6 +142,18 @@ def test_a_scheduler_may_draw_its_pools_itself() -> None:
     log = train(make_job(Dpo(), scheduler, pool=4), Clocks())
     assert len(scheduler.drawn) == len(log.rows) == 6
     assert all(row >= 16 for pool in scheduler.drawn for row in pool)
+
+
+def test_drawing_pools_is_charged_to_the_scheduler() -> None:
+    @dataclass
+    class Ponders(DrawsItsOwn):
+        def next_pool(self, size, rng):
+            time.sleep(0.02)
+            return super().next_pool(size, rng)
+
+    clocks = Clocks()
+    train(make_job(Dpo(), Ponders(), pool=4), clocks)
+    assert clocks.seconds["select"] >= 6 * 0.02
 
 
 @pytest.mark.parametrize("rows", [[0, 0, 1, 2], [0, 1, 2], [0, 1, 2, 24], [True, True, False, False]])

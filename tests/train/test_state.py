@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from prefbench.api import Objective, Scheduler
 from prefbench.engine.tasks import TaskStoppedError
 from prefbench.errors import PrefbenchError
 from prefbench.objectives.dpo import Dpo
+from prefbench.schedulers.chain import Chain
+from prefbench.schedulers.online_batch import OnlineBatch
+from prefbench.schedulers.selective import Selective
+from prefbench.schedulers.uniform import Uniform
 from prefbench.train.forward import make_scorer
 from prefbench.train.job import TrainJob
 from prefbench.train.loop import DivergedError, train
@@ -24,6 +29,7 @@ from tests.models import tiny_llama
 from tests.train.test_loop import make_job
 
 STEPS = 6
+MakeScheduler = Callable[[], Scheduler]
 
 
 @dataclass
@@ -121,6 +127,50 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path, stops, make_mo
     assert ends_with(dataclasses.replace(job_in(tmp_path / "cut", make_model()), report=steps.append), clocks) == whole
     assert len(steps) == STEPS - sum(stops)  # gone on with, not started over
     assert {"train", "select"} <= clocks.seconds.keys()
+
+
+def online_batch() -> Scheduler:
+    return OnlineBatch()
+
+
+@dataclass
+class NowAndThen(Uniform):
+    """Draws a pool of its own at one step in two, by chance."""
+
+    name = "now-and-then"
+
+    def next_pool(self, size: int, rng: np.random.Generator) -> np.ndarray | None:
+        return rng.permutation(24)[:size] if rng.random() < 0.5 else None
+
+
+def drawn_from_the_easy() -> Scheduler:
+    return Chain((Selective(column="gap", share=0.6), OnlineBatch()))
+
+
+def easy_then_sams() -> Scheduler:
+    sams = pytest.importorskip("prefbench_sams").Sams
+    return Chain((Selective(column="gap", share=0.75, order="shuffled"), sams(ratio=0.75, rehearsals=2, updates=2)))
+
+
+@pytest.mark.parametrize("make_scheduler", [online_batch, NowAndThen, drawn_from_the_easy, easy_then_sams])
+@pytest.mark.parametrize("stops", [(1,), (2,), (5,), (1, 1, 2)], ids=str)
+def test_schedulers_that_draw_learn_and_are_chained_go_on_exactly(
+    tmp_path: Path, stops: tuple[int, ...], make_scheduler: MakeScheduler
+) -> None:
+    def new_process(folder: Path, **changes: object) -> TrainJob:
+        return dataclasses.replace(job_in(folder, forgetful()), objective=Dpo(), scheduler=make_scheduler(), **changes)
+
+    def left_by(job: TrainJob) -> tuple[list[bytes], str, int]:
+        log = train(job, Clocks())
+        return [parameter.detach().numpy().tobytes() for parameter in job.scorer.model.parameters()], repr(log.table()), log.pairs_forward
+
+    whole = left_by(new_process(tmp_path / "whole"))
+    for number, after in enumerate(stops):
+        heard_before = 1 if number == 0 and make_scheduler().rehearsals else 0  # rehearsals report too
+        with pytest.raises(TaskStoppedError):
+            train(new_process(tmp_path / "cut", report=stopping_after(after + heard_before)), Clocks())
+    torch.manual_seed(12345)
+    assert left_by(new_process(tmp_path / "cut")) == whole
 
 
 def test_a_checkpoint_that_is_due_is_written_without_being_asked_and_gone_on_from(tmp_path, monkeypatch):
