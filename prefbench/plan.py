@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from prefbench.api import Component, Harness, Objective, Scheduler, Source
 from prefbench.config import UNTRAINED, Named, Row, Track, resolved
-from prefbench.errors import DamagedError
+from prefbench.errors import DamagedError, PrefbenchError
 from prefbench.identity import CORE_NUMERICS_VERSION, digest, stage_key
-from prefbench.registry import Kind, Registry, build
+from prefbench.registry import Kind, Registry, build, did_you_mean
 from prefbench.schedulers.chain import Chain
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed
@@ -103,6 +103,16 @@ class Planner:
         known = self.track.columns.get(label)
         return known or (Named(label) if label in self.registry.names("column") else None)
 
+    def refuse_unknown_columns(self) -> None:
+        """Raise PrefbenchError for a column that a row needs and that neither a plugin, the track nor the pairs have, where that can be told."""
+        brought = self.source().pair_columns
+        known = {*self.registry.names("column"), *self.track.columns, *(brought or ())}
+        needs = {label: row for row in self.track.rows if row.scheduler != UNTRAINED for label in self.columns(row)}
+        for label, row in needs.items():
+            if brought is not None and label not in known:
+                message = f"{self.track.path}: {row.method} with {row.scheduler} needs the column {label!r}, and there is none of that name"
+                raise PrefbenchError(message, did_you_mean(label, known) or other_columns(known))
+
     def uses_objective(self, label: str) -> bool:
         """Whether a column trains policies with the objective of the row that needs it."""
         named = self.column(label)
@@ -154,6 +164,11 @@ class Planner:
         known = {label: self.column(label) for label in self.columns(row)}
         found = {label: self.identify("column", named) for label, named in known.items() if named}
         return {"columns": found} if found else {}
+
+
+def other_columns(known: Iterable[str]) -> str:
+    """What to do where a column has no name near."""
+    return f"there are {', '.join(sorted(known))}; an option of the method may name one of them, or the pairs bring it"
 
 
 FINISHED = ("done", "diverged")

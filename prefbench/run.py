@@ -97,6 +97,7 @@ def plan_run(options: RunOptions) -> Planned:
     registry = load_registry(options.plugin_files)
     track = read_track(find_track(options.track), registry, options.selection)
     planner = Planner(track, registry, compute_dtype(track.train.dtype))
+    planner.refuse_unknown_columns()
     folder = Folder(options.out)
     refuse_other_track(folder, track)
     return Planned(track, registry, planner, folder, tuple(planner.cells()), {}, options.retry_failed).looked_at_again()

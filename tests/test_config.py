@@ -73,7 +73,7 @@ def test_all_mistakes_are_told_at_once(tmp_path, registry):
     with pytest.raises(PrefbenchError) as caught:
         read_track(write(tmp_path, text), registry)
     message = str(caught.value)
-    assert message.startswith("6 mistakes in the track:")
+    assert message.startswith("6 mistakes:")
     for part in (
         "track.version",
         "steps must be int, not 'ten'",
@@ -112,7 +112,7 @@ def test_a_method_whose_distribution_is_not_installed_is_skipped_with_the_reason
         '"ipo"]', '"ipo", "foreign"]'
     )
     track = read_track(write(tmp_path, text), registry)
-    assert "pip install prefbench-foreign" in track.skipped["foreign"]
+    assert "pip install prefbench-foreign" in track.skipped["methods.foreign"]
     assert "foreign" not in {row.method for row in track.rows}
 
 

@@ -38,6 +38,12 @@ class Source(Component, ABC):
     def held_out(self) -> Sequence[Pair]:
         """Pairs that no training pair shares a prompt with; the same for every seed. After ``prepare``."""
 
+    @property
+    def pair_columns(self) -> tuple[str, ...] | None:
+        """Names of the numbers that every training pair brings, so that a method that needs another one is refused before anything starts; None
+        where they are not known before the pairs are."""
+        return None
+
     def questions(self, harness: str) -> Sequence[Question]:
         """The questions of a harness, by the harness's name; empty when the source has none."""
         return ()

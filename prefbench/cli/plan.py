@@ -35,9 +35,15 @@ def plan(
         }
         for cell in planned.cells
     ]
-    skipped = [{"cell": f"{label}.*", "status": "skipped", "why": reason} for label, reason in planned.track.skipped.items()]
+    skipped = [{"cell": skipped_cells(label), "status": "skipped", "why": reason} for label, reason in planned.track.skipped.items()]
     print_rows(
         [*rows, *skipped],
         format.value,
         title=f"{planned.track.name} version {planned.track.version}: {len(planned.pending)} of {len(rows)} cells to run",
     )
+
+
+def skipped_cells(table: str) -> str:
+    """The cells that a table of the track would have had: ``apo-hinge-zero.*`` of a method, ``*.sams`` of a scheduler."""
+    kind, _, label = table.partition(".")
+    return f"{label}.*" if kind == "methods" else f"*.{label}"

@@ -78,7 +78,9 @@ class Context:
         """A policy trained on some of the pairs as the row of the board would be. Raises PrefbenchError unless the column declares it."""
         if self.training is None:
             raise PrefbenchError(
-                "a column that trains policies must say so: its values depend on the objective", "write `uses_objective = True` in its class", exit_code=1
+                "a column that trains policies must say so: its values depend on the objective",
+                "write `uses_objective = True` in its class",
+                exit_code=1,
             )
         return train_policy(self.training, self.reference, self.data, rows, epochs, seed, self.tell)
 
@@ -127,7 +129,10 @@ def checked_values(column: Column, values: Any, count: int) -> np.ndarray:
 
 
 def pair_column(pairs: Sequence[Pair], name: str) -> np.ndarray | None:
-    """A column that came with the pairs, float64, shape (N,); None unless every pair has it."""
+    """A column that came with the pairs, float64, shape (N,); None unless every pair has it. Raises PrefbenchError for NaN."""
     if not pairs or not all(name in pair.columns for pair in pairs):
         return None
-    return np.array([pair.columns[name] for pair in pairs], dtype=np.float64)
+    values = np.array([pair.columns[name] for pair in pairs], dtype=np.float64)
+    if odd := int((~np.isfinite(values)).sum()):
+        raise PrefbenchError(f"the pairs' own {name!r} has {odd} numbers that are not finite", "give every pair a number", exit_code=1)
+    return values

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -13,6 +14,7 @@ from prefbench.config.files import read_toml
 from prefbench.config.rules import UNTRAINED, Method, Named, Row, Scheduling, Selection, Track, TrainRules
 from prefbench.errors import PrefbenchError
 from prefbench.registry import NAME, Kind, Registry, build, did_you_mean, option_problems
+from prefbench.schedulers.chain import Chain
 
 T = TypeVar("T")
 
@@ -34,6 +36,7 @@ class _Reader:
         self.path, self.registry, self.data = path, registry, data
         self.problems: list[str] = []
         self.skipped: dict[str, str] = {}
+        self.broken: dict[str, PrefbenchError] = {}
 
     def read(self, selection: Selection) -> Track:
         self._unknown("", self.data, TABLES)
@@ -114,29 +117,58 @@ class _Reader:
     def _methods(self) -> dict[str, Method]:
         methods = {}
         for label, options in self._labelled("methods"):
-            if self._absent(f"methods.{label}", options):
+            where = f"methods.{label}"
+            distribution = self._typed(f"{where}.distribution", options.pop("distribution", ""), str, "")
+            if self._absent(where, distribution):
                 continue
-            name = self._typed(f"methods.{label}.objective", options.pop("objective", label), str, "")
-            rate = self._rate(f"methods.{label}.learning_rate", options.pop("learning_rate", None))
-            self._check_plugin("objective", f"methods.{label}", name, options)
+            name = self._typed(f"{where}.objective", options.pop("objective", label), str, "")
+            rate = self._rate(f"{where}.learning_rate", options.pop("learning_rate", None))
+            with self._broken_only_where_needed(where, distribution):
+                self._check_plugin("objective", where, name, options)
             methods[label] = Method(label, Named(name, options), rate)
         return methods
 
-    def _absent(self, where: str, options: dict[str, Any]) -> bool:
+    def _absent(self, where: str, distribution: str) -> bool:
         """A table may name the distribution that brings its plugin; where that is not installed, its rows are skipped, and are no mistakes."""
-        distribution = self._typed(f"{where}.distribution", options.pop("distribution", ""), str, "")
         if not distribution or any(row.distribution == distribution for row in self.registry.rows):
             return False
-        self.skipped[where.partition(".")[2]] = f"{distribution} is not installed (python -m pip install {distribution})"
+        self.skipped[where] = f"{distribution} is not installed (python -m pip install {distribution}, or its folder)"
         return True
+
+    @contextmanager
+    def _broken_only_where_needed(self, where: str, distribution: str = "") -> Iterator[None]:
+        """A broken plugin behind a table costs the rows that use it: kept until it is known which rows are run."""
+        before = len(self.problems)
+        try:
+            yield
+        except PrefbenchError as error:
+            self.broken[where] = error
+        row = next(
+            (row for row in self.registry.rows if distribution and row.distribution == distribution and row.status == "broken"), None
+        )
+        if row and len(self.problems) > before:  # its names were never seen, so that they pass for unknown ones
+            del self.problems[before:]
+            message = f"{where} needs the plugin {row.name}, which is broken: {row.reason}"
+            self.broken[where] = PrefbenchError(message, f"mend {row.where or row.origin}", 3)
+
+    def _refuse_broken(self, rows: Iterable[Row]) -> None:
+        """Raise the PrefbenchError of the first broken plugin that a row needs."""
+        for row in rows:
+            for where in (f"methods.{row.method}", *(f"schedulers.{name}" for name in (row.scheduler, *chained(row.scheduler)))):
+                if where in self.broken:
+                    raise self.broken[where]
 
     def _schedulers(self) -> dict[str, Scheduling]:
         schedulers: dict[str, Scheduling] = {}
         for label, options in self._labelled("schedulers", CHAIN):
-            if self._absent(f"schedulers.{label}", options):
+            where = f"schedulers.{label}"
+            distribution = self._typed(f"{where}.distribution", options.pop("distribution", ""), str, "")
+            if self._absent(where, distribution):
                 continue
-            name = self._typed(f"schedulers.{label}.scheduler", options.pop("scheduler", label), str, "")
-            schedulers[label] = Scheduling(label, self._links(f"schedulers.{label}", name, options))
+            name = self._typed(f"{where}.scheduler", options.pop("scheduler", label), str, "")
+            with self._broken_only_where_needed(where, distribution):
+                schedulers[label] = Scheduling(label, ())
+                schedulers[label] = Scheduling(label, self._links(where, name, options))
         return schedulers
 
     def _links(self, where: str, name: str, options: dict[str, Any]) -> tuple[Named, ...]:
@@ -145,22 +177,32 @@ class _Reader:
         if len(names) < 2:
             self._check_plugin("scheduler", where, name, options)
             return (Named(name, options),)
-        for link in _repeated(names):
-            self._problem(where, f"the chain has {link} twice")
+        for twice in _repeated(names):
+            self._problem(where, f"the chain has {twice} twice")
         for key, value in options.items():
             if key not in names or not isinstance(value, dict):
                 self._problem(f"{where}.{key}", f"{name} is a chain", f"give a link its options in a table such as [{where}.{names[-1]}]")
-        own = {link: options[link] if isinstance(options.get(link), dict) else {} for link in names}
-        for link in names:
-            self._check_plugin("scheduler", where, link, own[link])
-        return tuple(Named(link, own[link]) for link in names)
+        links = tuple(Named(link, options[link] if isinstance(options.get(link), dict) else {}) for link in names)
+        before = len(self.problems)
+        for link in links:
+            self._check_plugin("scheduler", where, link.name, link.options)
+        if len(self.problems) == before:
+            self._check_chain(where, links)
+        return links
+
+    def _check_chain(self, where: str, links: Sequence[Named]) -> None:
+        try:
+            Chain(tuple(build(self.registry.get("scheduler", link.name), link.options) for link in links))
+        except PrefbenchError as error:
+            self._problem(where, f"{error}", error.hint)
 
     def _columns(self) -> dict[str, Named]:
         """Columns with options, by label: ``[columns.noisy] column = "reward-margin"``."""
         columns = {}
         for label, options in self._labelled("columns"):
             name = self._typed(f"columns.{label}.column", options.pop("column", label), str, "")
-            self._check_plugin("column", f"columns.{label}", name, options)
+            with self._broken_only_where_needed(f"columns.{label}"):
+                self._check_plugin("column", f"columns.{label}", name, options)
             columns[label] = Named(name, options)
         return columns
 
@@ -171,7 +213,9 @@ class _Reader:
             self._problem("grid", "the track has no rows", "add a [[grid]] with methods, or [trivial] rows")
         for cell in _repeated(f"{row.method}.{row.scheduler}" for row in dict.fromkeys(rows)):
             self._problem("grid", f"{cell} is the name of two rows", "give one of their labels another name")
-        return self._select(list(dict.fromkeys(rows)), methods, schedulers, selection)
+        selected = self._select(list(dict.fromkeys(rows)), methods, schedulers, selection)
+        self._refuse_broken(selected)
+        return selected
 
     def _trivial_rows(self) -> list[Row]:
         table = self._table("trivial", required=False)
@@ -187,11 +231,11 @@ class _Reader:
             self._unknown(where, table, {"methods", "schedulers"})
             paired = self._labels(f"{where}.schedulers", table.get("schedulers", ["uniform"]))
             for method in self._labels(f"{where}.methods", table.get("methods", [])):
-                if method in self.skipped:
+                if f"methods.{method}" in self.skipped:
                     continue
                 self._known_method(f"{where}.methods", method, methods)
                 for scheduler in ("+".join(chained(label)) for label in paired):
-                    if {scheduler, *chained(scheduler)} & self.skipped.keys():
+                    if any(f"schedulers.{name}" in self.skipped for name in (scheduler, *chained(scheduler))):
                         continue
                     self._known_scheduler(f"{where}.schedulers", scheduler, schedulers)
                     yield Row(method, scheduler)
@@ -221,7 +265,9 @@ class _Reader:
 
     def _known_method(self, where: str, label: str, methods: dict[str, Method]) -> None:
         """A label without a table of its own stands for the plugin of that name, with its defaults."""
-        if label not in methods and self._check_plugin("objective", where, label, {}, also=methods):
+        if f"methods.{label}" in self.skipped:
+            self._problem(where, f"{label}: {self.skipped[f'methods.{label}']}")
+        elif label not in methods and self._check_named("objective", where, label, methods):
             methods[label] = Method(label, Named(label))
 
     def _known_scheduler(self, where: str, label: str, schedulers: dict[str, Scheduling]) -> None:
@@ -229,12 +275,20 @@ class _Reader:
         if label in schedulers:
             return
         names = chained(label)
-        missing = [
-            name for name in names if name not in schedulers and not self._check_plugin("scheduler", where, name, {}, also=schedulers)
-        ]
-        if not missing:
-            links = [schedulers[name].links if name in schedulers else (Named(name),) for name in names]
-            schedulers[label] = Scheduling(label, tuple(link for chain in links for link in chain))
+        if absent := next((self.skipped[f"schedulers.{name}"] for name in names if f"schedulers.{name}" in self.skipped), ""):
+            self._problem(where, f"{label}: {absent}")
+        elif not [name for name in names if name not in schedulers and not self._check_named("scheduler", where, name, schedulers)]:
+            parts = [schedulers[name].links if name in schedulers else (Named(name),) for name in names]
+            links = tuple(link for part in parts for link in part)
+            schedulers[label] = Scheduling(label, links)
+            if not self.problems and not any(f"schedulers.{name}" in self.broken for name in names):
+                self._check_chain(where, links)
+
+    def _check_named(self, kind: Kind, where: str, label: str, labelled: Iterable[str]) -> bool:
+        """Whether there is a plugin of the name, with its defaults."""
+        if not label:
+            self._problem(where, "an empty name")
+        return self._check_plugin(kind, where, label, {}, also=labelled)
 
     # ---- single values
 
@@ -298,12 +352,15 @@ class _Reader:
                 self._problem(f"{where}.{key}" if where else key, "is not known here", did_you_mean(key, known))
 
     def _problem(self, where: str, message: str, hint: str = "") -> None:
-        self.problems.append(f"{self.path}: {where}: {message}" + (f"; {hint}" if hint else ""))
+        place = where if where.startswith("--") else f"{self.path}: {where}"
+        self.problems.append(f"{place}: {message}" + (f"; {hint}" if hint else ""))
 
     def _raise(self) -> None:
         if self.problems:
-            count = f"{len(self.problems)} mistakes in the track:\n  " if len(self.problems) > 1 else ""
-            raise PrefbenchError(count + "\n  ".join(self.problems), "see docs/tracks.md; `prefbench show NAME` lists a plugin's options")
+            count = f"{len(self.problems)} mistakes:\n  " if len(self.problems) > 1 else ""
+            typed = all(problem.startswith("--") for problem in self.problems)
+            hint = "`prefbench show` lists every name" if typed else "see docs/tracks.md; `prefbench show NAME` lists a plugin's options"
+            raise PrefbenchError(count + "\n  ".join(self.problems), hint)
 
 
 def chained(name: str) -> list[str]:

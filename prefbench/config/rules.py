@@ -91,7 +91,7 @@ class Track:
     columns: Mapping[str, Named] = field(default_factory=dict)
     """Columns with options of their own, by label."""
     skipped: Mapping[str, str] = field(default_factory=dict)
-    """Methods whose distribution is not installed here, with the reason."""
+    """``methods.LABEL`` and ``schedulers.LABEL`` whose distribution is not installed here, with the reason."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,11 @@ class LocalFiles(Source):
 
     # ---------------------------------------------------------------- where and what
 
+    @property
+    def pair_columns(self) -> tuple[str, ...]:
+        """Those that the track names, and which labels were flipped."""
+        return (*self.columns, "flipped") if self.noise else self.columns
+
     def locate(self, folder: Path) -> LocalFiles:
         """A copy whose relative paths are resolved against ``folder``."""
         given: dict[str, str] = {option: getattr(self, option) for option in (*FOLDERS, *FILES)}

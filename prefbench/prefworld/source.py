@@ -44,6 +44,11 @@ class Prefworld(Source):
 
     _models: Path | None = field(default=None, init=False, repr=False, compare=False)
 
+    @property
+    def pair_columns(self) -> tuple[str, ...]:
+        """The true margin of the pair, and whether its label was flipped."""
+        return ("gold_margin", "flipped")
+
     def identity(self) -> Mapping[str, Any]:
         """The options and the version of the world."""
         return {"version": WORLD_VERSION, **self.options()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -182,3 +183,14 @@ def _collate(group: list[int], prompts: Sequence[Sequence[int]], responses: Sequ
         owner += [place] * len(response)
     columns = (group, tokens, predictors, targets, owner, prompt_lengths, lengths)
     return MicroBatch(*(torch.tensor(values).to(target, non_blocking=True) for values in columns))
+
+
+@contextmanager
+def without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """Inside, the model is in evaluation mode: a pair has one score, and training's draws of dropout stay where they are."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

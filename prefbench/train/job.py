@@ -14,7 +14,7 @@ from prefbench.config import TrainRules
 from prefbench.data.tokens import TokenPairs
 from prefbench.errors import PrefbenchError
 from prefbench.streams import stream_seed
-from prefbench.train.forward import MicroBatch, Scorer, micro_batches
+from prefbench.train.forward import MicroBatch, Scorer, micro_batches, without_dropout
 from prefbench.train.statistics import OF_SEQUENCES, sequence_names
 
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ def mismatched_log_ratios(job: TrainJob, ids: np.ndarray) -> torch.Tensor | None
             exit_code=1,
         )
     ratios = torch.empty(2 * len(ids), dtype=torch.float64, device=job.scorer.model.device)
-    for micro in _micro_batches(job, ids, np.roll(ids, 1)):
-        ratios[micro.rows] = job.scorer.sequence_log_probs(micro) - job.reference.sequence_log_probs(micro)
+    with without_dropout(job.scorer.model):
+        for micro in _micro_batches(job, ids, np.roll(ids, 1)):
+            ratios[micro.rows] = job.scorer.sequence_log_probs(micro) - job.reference.sequence_log_probs(micro)
     return ratios.reshape(2, len(ids)).mean(dim=0)
 
 

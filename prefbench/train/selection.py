@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,7 +12,7 @@ from prefbench.api import Pool, Scheduler
 from prefbench.streams import stream
 from prefbench.train.checked import checked_losses, checked_selection
 from prefbench.train.device import autocast
-from prefbench.train.forward import MicroBatch
+from prefbench.train.forward import MicroBatch, without_dropout
 from prefbench.train.job import TrainJob, gather, mismatched_log_ratios, pair_batch, pair_micro_batches
 from prefbench.train.log import EVERY
 from prefbench.train.state import LoopState
@@ -59,17 +58,6 @@ def pool_statistics(job: TrainJob, ids: np.ndarray, step: int) -> dict[str, np.n
         **{kind: partial(by_pair, parts) for kind, parts in states.items()},
     }
     return {name: found[name]().cpu().numpy() for name in wants}
-
-
-@contextmanager
-def without_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """Inside, the model is in evaluation mode: a pair has one score, and training's draws of dropout stay where they are."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def by_pair(parts: list[tuple[MicroBatch, torch.Tensor]]) -> torch.Tensor:

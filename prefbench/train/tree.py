@@ -33,13 +33,11 @@ def _flat(value: Any, where: str, tensors: dict[str, torch.Tensor]) -> Any:
     match value:
         case torch.Tensor():
             # A copy: views of one storage would be refused by the file format.
-            tensors[where] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            return {"$tensor": where}
+            return {"$tensor": _named(where, value.detach().cpu().clone(memory_format=torch.contiguous_format), tensors)}
         case np.generic():
             return _flat(value.item(), where, tensors)
         case np.ndarray():
-            tensors[where] = torch.from_numpy(np.ascontiguousarray(value).reshape(value.shape).copy())
-            return {"$array": where}
+            return {"$array": _named(where, torch.from_numpy(np.ascontiguousarray(value).reshape(value.shape).copy()), tensors)}
         case float() if not math.isfinite(value):
             return {"$float": repr(value)}
         case None | bool() | int() | float() | str():
@@ -55,6 +53,13 @@ def _flat(value: Any, where: str, tensors: dict[str, torch.Tensor]) -> Any:
         "state_dict() gives mappings with text keys, lists, numbers, texts, arrays and tensors",
         exit_code=1,
     )
+
+
+def _named(where: str, tensor: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
+    """Put a tensor away under its place; keys with dots may spell the place of another, whose name is then taken."""
+    name = where if where not in tensors else f"{where} {len(tensors)}"
+    tensors[name] = tensor
+    return name
 
 
 def _tree(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:

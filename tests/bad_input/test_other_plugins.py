@@ -49,12 +49,6 @@ def source(pairs: str) -> Spoil:
 
 COLUMNS = [
     Bad(
-        "column-unknown",
-        "needs column refrence-margin s0, which failed: no column is called 'refrence-margin'",
-        "did you mean reference-margin?",
-        plugin(define("Objective", "mine", 'needs = ("refrence-margin",)', LOSS)),
-    ),
-    Bad(
         "column-nan",
         "column 'gap' gave 45 of 45 numbers that are not finite",
         "one finite number per pair",
@@ -94,8 +88,23 @@ def test_what_every_cell_needs_is_named_with_its_plugin(bad: Bad, tell: Callable
     assert any(line.startswith("failed: ") and bad.error in line for line in told.stderr.splitlines())
 
 
+def test_a_column_that_nobody_has_is_told_before_anything_starts(tell: Callable[[Bad], Told]) -> None:
+    told = tell(
+        with_options(
+            Bad(
+                "column-unknown",
+                "track.toml: mine with uniform needs the column 'refrence-margin', and there is none of that name",
+                "did you mean reference-margin?",
+                plugin(define("Objective", "mine", 'needs = ("refrence-margin",)', LOSS)),
+            ),
+            "--plugin mine.py --only mine",
+        )
+    )
+    assert (told.code, told.changed) == (2, set())
+
+
 def test_a_column_that_fails_costs_the_cells_that_need_it_and_no_other(tell: Callable[[Bad], Told], place: Path) -> None:
-    told = tell(with_options(COLUMNS[1], "--plugin mine.py --only mine --only dpo --retry-failed --out other"))
+    told = tell(with_options(COLUMNS[0], "--plugin mine.py --only mine --only dpo --retry-failed --out other"))
     assert told.code == 1
     statuses = {cell: Folder(place / "other").read_record(cell)["status"] for cell in ("mine.uniform.s0", "dpo.uniform.s0")}
     assert statuses == {"mine.uniform.s0": "failed", "dpo.uniform.s0": "done"}

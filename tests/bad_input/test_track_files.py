@@ -190,7 +190,7 @@ def test_all_mistakes_of_a_track_are_told_at_once(tell: Callable[[Bad], Told]) -
         "seeds = [0]", "seeds = [0, 0]", '"local"', '"locale"', "steps = 2", 'steps = "two"', "max_new_tokens", "max_tokens",
         "beta = 0.3", "beta = nan", "ratio = 0.5", "ratio = 2", 'methods = ["dpo"]', 'methods = ["dpo", "hinje"]', "[trivial]", "[trivail]",
     )  # fmt: skip
-    told = tell(Bad("several", "8 mistakes in the track:", "docs/tracks.md", several))
+    told = tell(Bad("several", "8 mistakes:", "docs/tracks.md", several))
     mistakes = (
         "track.seeds: names seed 0 twice",
         "no source is called 'locale'; did you mean local?",

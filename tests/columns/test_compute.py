@@ -91,6 +91,8 @@ def test_a_column_that_comes_with_the_pairs_needs_every_pair() -> None:
     with_gap = [dataclasses.replace(pair, columns={"gap": float(i)}) for i, pair in enumerate(tokens.pairs)]
     assert pair_column(with_gap, "gap").tolist() == [0.0, 1.0]
     assert pair_column([with_gap[0], tokens.pairs[1]], "gap") is None
+    with pytest.raises(PrefbenchError, match="1 numbers that are not finite"):
+        pair_column([with_gap[0], dataclasses.replace(tokens.pairs[1], columns={"gap": float("nan")})], "gap")
 
 
 # ---------------------------------------------------------------- policies trained for a column

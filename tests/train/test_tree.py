@@ -40,3 +40,12 @@ def test_views_of_one_storage_become_tensors_of_their_own():
 def test_anything_else_is_refused_with_its_place(value):
     with pytest.raises(PrefbenchError, match=r"state\.inner\.0: a checkpoint cannot hold"):
         flatten({"inner": [value]})
+
+
+def test_keys_with_dots_do_not_take_each_others_tensors() -> None:
+    """A network's weights have dots in their names, and stand beside mappings."""
+    tree = {"a": {"b": torch.ones(2)}, "a.b": torch.zeros(3)}
+    text, tensors = flatten(tree)
+    back = unflatten(text, tensors)
+    assert torch.equal(back["a"]["b"], tree["a"]["b"])
+    assert torch.equal(back["a.b"], tree["a.b"])
