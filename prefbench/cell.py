@@ -196,11 +196,11 @@ class CellRun:
         if not self.cell.trained:
             return {"weights_sha256": weights_digest(self._policy_folder()), "training": {}}
         row, seed = self.cell.row, self.cell.seed
-        with clocks.time("columns"):
+        with clocks.time("data"):
             pairs = self.shop.data(seed).pairs
         columns = self.shop.columns(row, seed, self.report)
         # What its columns cost, whichever cell or task computed them: a method is charged with all that it needs.
-        clocks.seconds["columns"] += sum(column.seconds for column in columns.values())
+        clocks.seconds["columns"] = sum(column.seconds for column in columns.values())
         job = training_job(self.shop, row, seed, self.shop.row_data(row, seed, columns), self.report)
         checkpoint = Checkpoint(self.folder / "checkpoint.safetensors", self.cell.keys["train"])
         try:

@@ -114,11 +114,17 @@ def short_rows(board: Board) -> list[dict[str, object]]:
             **{titles[metric.name]: metric.show(row.metrics.get(metric.name)) for metric in headline},
             "KL": _value(row, "kl"),
             "length": _value(row, "length"),
-            "train s": row.costs.get("train_seconds"),
+            "cost s": _seconds(row),
             "unfinished": "; ".join(row.unfinished),
         }
         for row in board.rows
     ]
+
+
+def _seconds(row: Row) -> float | None:
+    """What a row's columns, its scheduler and its training took, seconds per seed."""
+    parts = [row.costs[name] for name in ("columns_seconds", "select_seconds", "train_seconds") if name in row.costs]
+    return sum(parts) if parts else None
 
 
 def _value(row: Row, name: str) -> float | None:

@@ -89,6 +89,8 @@ class Cost:
 
 
 COSTS = (
+    Cost("columns_seconds", "Columns (s)"),
+    Cost("select_seconds", "Select (s)"),
     Cost("train_seconds", "Train (s)"),
     Cost("pairs_forward", "Pairs forward"),
     Cost("pairs_backward", "Pairs backward"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
+from prefbench.config import UNTRAINED
 from prefbench.report.layout import ACCURACY, CATEGORIES, COSTS, METRICS, Metric
 from prefbench.report.rows import BASELINE, MIXED, Board, Row, written_options
 from prefbench.report.verdicts import SCREENING, screening
@@ -28,6 +30,13 @@ _LOST = ("null", "unparsed")
 """Names of counts of questions that the judge left without a verdict."""
 
 
+SINGLE_FILE = "a single file"
+_COSTS = (
+    "Times, pairs and memory are means over seeds, judgments are sums. *Columns* is what computing the row's columns took, whoever did it: "
+    "reward models, policies trained to find the difficult pairs; *Select* is what its scheduler took."
+)
+
+
 def page(board: Board) -> str:
     """The whole page. The same records and items give the same text."""
     sections = [
@@ -39,8 +48,8 @@ def page(board: Board) -> str:
             "Without a judge", _metrics(board, _UNJUDGED), "Margin and chosen reward are log-ratios to the reference, without beta.", board
         ),
         _section("Other metrics", _metrics(board, _strangers(board)), "", board),
-        _section("Costs", [*_costs(board), *_counts(board)], "Times, pairs and memory are means over seeds, judgments are sums.", board),
-        _section("Settings", _settings(), f"Tuning: {board.track['track'].get('tuning') or 'not declared'}.", board),
+        _section("Costs", [*_costs(board), *_counts(board)], _COSTS, board),
+        _section("Settings", _settings(board), f"Tuning: {board.track['track'].get('tuning') or 'not declared'}.", board),
         _rules(board),
         _again(board),
     ]
@@ -118,7 +127,8 @@ def _count(harness: str, name: str, row: Row) -> str:
     return str(row.counts.get(harness, {}).get(name, ""))
 
 
-def _settings() -> list[Column]:
+def _settings(board: Board) -> list[Column]:
+    columns = [Column("Columns", _columns_of, "---")] if any(row.settings.get("columns") for row in board.rows) else []
     return [
         Column("Objective", lambda row: row.settings["method"].get("objective") or "", "---"),
         Column("Options", lambda row: written_options(row.settings["method"].get("options")), "---"),
@@ -126,6 +136,7 @@ def _settings() -> list[Column]:
         Column("From", lambda row: _origin(row.settings["method"]), "---"),
         Column("Scheduler's options", lambda row: written_options(row.settings["scheduler"].get("options")), "---"),
         Column("From", lambda row: _origin(row.settings["scheduler"]), "---"),
+        *columns,
     ]
 
 
@@ -133,7 +144,13 @@ def _origin(block: Mapping[str, Any]) -> str:
     """``prefbench 0.1.0``; the distributions of a chain's links, each once."""
     origin = block.get("origin") or {}
     origins = [origin] if "distribution" in origin else list(origin.values())
-    return ", ".join(dict.fromkeys(f"{found['distribution']} {found['version']}".strip() for found in origins))
+    return ", ".join(dict.fromkeys(f"{found['distribution']} {found['version']}".strip() or SINGLE_FILE for found in origins))
+
+
+def _columns_of(row: Row) -> str:
+    """``quick = difficulty(epochs=0.25), prefbench 0.1.0`` for every column of a plugin that the row needs."""
+    found = row.settings.get("columns") or {}
+    return "; ".join(f"{label} = {own['name']}({written_options(own['options'])}), {_origin(own)}" for label, own in found.items())
 
 
 def _rules(board: Board) -> str:
@@ -148,16 +165,41 @@ def _rules(board: Board) -> str:
 
 def _again(board: Board) -> str:
     folder = f"leaderboards/{board.track['track']['name']}"
+    runs = [f"prefbench run {folder}/track.toml{options}{_seed_option(board)}" for options in _selections(board)]
     return "\n".join(
         [
             "## Again",
             "",
             "```console",
             f"prefbench board check {folder}    # every number here, from records and items",
-            f"prefbench run {folder}/track.toml{_seed_option(board)}    # records and items, from nothing",
+            *(f"{command}    # records and items, from nothing" for command in runs),
             "```",
         ]
     )
+
+
+def _selections(board: Board) -> list[str]:
+    """The options of the runs that make the board's rows: none where they are the track's own, else a run for the methods of each scheduler."""
+    trained = [row for row in board.rows if row.scheduler != UNTRAINED]
+    if {(row.method, row.scheduler) for row in trained} <= set(_grid(board)):
+        return [""]
+    schedulers = sorted({row.scheduler for row in trained})
+    stranger = " --plugin FILE" if any(_is_single_file(row) for row in trained) else ""
+    return [
+        "".join(f" --only {row.method}" for row in sorted(trained, key=lambda row: row.method) if row.scheduler == scheduler)
+        + f" --scheduler {scheduler}{stranger}"
+        for scheduler in schedulers
+    ]
+
+
+def _grid(board: Board) -> Iterator[tuple[str, str]]:
+    """Method and scheduler of every row that the track runs by itself."""
+    for table in board.track.get("grid", []):
+        yield from product(table.get("methods", []), (name.replace(" ", "") for name in table.get("schedulers", ["uniform"])))
+
+
+def _is_single_file(row: Row) -> bool:
+    return SINGLE_FILE in _origin(row.settings["method"]) or SINGLE_FILE in _origin(row.settings["scheduler"])
 
 
 def _seed_option(board: Board) -> str:
@@ -165,6 +207,8 @@ def _seed_option(board: Board) -> str:
     seeds = sorted({seed for row in board.rows for seed in row.seeds})
     if not seeds or seeds == sorted(board.track["track"].get("seeds", ())):
         return ""
+    if seeds == list(range(len(seeds))):
+        return f" --seeds {len(seeds)}"
     return f" --seeds {','.join(map(str, seeds))}{',' if len(seeds) == 1 else ''}"
 
 

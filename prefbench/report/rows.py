@@ -128,7 +128,11 @@ def _row(cells: Sequence[CellEvidence], own: Mapping[str, Sample], metrics: Sequ
         unfinished=tuple(_unfinished(cell.record) for cell in cells if not cell.scores),
         mode=_mode(cells),
         submitted=tuple(cell.seed for cell in cells if cell.record["mode"] == SUBMITTED),
-        settings={"method": cells[0].record["method"], "scheduler": cells[0].record["scheduler"]},
+        settings={
+            "method": cells[0].record["method"],
+            "scheduler": cells[0].record["scheduler"],
+            "columns": cells[0].record["include"]["train"].get("columns"),
+        },
     )
 
 
@@ -143,7 +147,8 @@ def _costs(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     for record in records:
         training = record["result"]["training"]
         if training:
-            found["train_seconds"].append(record["clocks"]["train"])
+            for clock in ("columns", "select", "train"):
+                found[f"{clock}_seconds"].append(record["clocks"].get(clock, 0.0))
             found["pairs_forward"].append(training["pairs_forward"])
             found["pairs_backward"].append(training["pairs_backward"])
         found["peak_memory_mib"].append(record["peak_memory_bytes"] / MEBIBYTE)

@@ -32,9 +32,10 @@ def present(raw: Any, path: Path) -> dict[str, Any]:
 
 
 def _from_1(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Schema 1 knew no records that others submit, and errors did not say where their log is."""
+    """Schema 1 knew no records that others submit, errors did not say where their log is, and the columns' clock was that of reading the pairs."""
     error = record.get("error")
-    return {**record, "mode": "reproduced", "error": {**error, "log": None} if error else None}
+    clocks = {"data" if name == "columns" else name: seconds for name, seconds in record.get("clocks", {}).items()}
+    return {**record, "clocks": clocks, "mode": "reproduced", "error": {**error, "log": None} if error else None}
 
 
 STEPS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _from_1}

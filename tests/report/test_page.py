@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefbench.evaluate.held_out import HeldOut
-from prefbench.report.board import read_board
+from prefbench.report.board import read_board, short_rows
 from prefbench.report.layout import Metric, fixed, significant
 from prefbench.report.page import page
 from prefbench.report.plot import forest
@@ -37,8 +37,38 @@ def test_the_page_says_what_a_seed_varies_how_it_was_tuned_and_how_to_make_it_ag
 
 
 def test_seeds_that_the_track_does_not_run_by_itself_are_part_of_the_command(tmp_path: Path) -> None:
-    assert "track.toml --seeds 0,1 " in page_of(tmp_path / "two", World(seeds=2))
-    assert "track.toml --seeds 0, " in page_of(tmp_path / "one", World(seeds=1))
+    assert " --seeds 2 " in page_of(tmp_path / "two", World(seeds=2))
+    assert " --seeds 1 " in page_of(tmp_path / "one", World(seeds=1))
+
+
+def test_rows_that_the_track_does_not_run_by_itself_are_part_of_the_commands(tmp_path: Path) -> None:
+    """Typed as they stand, they train what the board holds; the track alone would train something else."""
+    text = page_of(tmp_path, World(rows={("dpo", "uniform"): 0.6, ("mine", "uniform"): 0.7, ("dpo", "a+b"): 0.5}))
+    assert "prefbench run leaderboards/tiny/track.toml --only dpo --scheduler a+b    #" in text
+    assert "prefbench run leaderboards/tiny/track.toml --only dpo --only mine --scheduler uniform    #" in text
+
+
+def test_a_method_of_a_single_file_is_called_so_and_asks_for_the_file(tmp_path: Path) -> None:
+    folder = write_board(tmp_path, World(rows={("mine", "uniform"): 0.6}, seeds=1))
+    record = folder.read_record("mine.uniform.s0")
+    nowhere = {"distribution": "", "version": "", "source_sha256": "00"}
+    folder.write_record("mine.uniform.s0", {**record, "method": {**record["method"], "origin": nowhere}})
+    text = page(read_board(tmp_path, HARNESSES))
+    assert "| a single file |" in text
+    assert "--only mine --scheduler uniform --plugin FILE " in text
+
+
+def test_a_row_is_charged_with_its_columns_and_names_them(tmp_path: Path) -> None:
+    folder = write_board(tmp_path, World(rows={("dpo", "uniform"): 0.6, ("ipo", "uniform"): 0.6}, seeds=1))
+    record = folder.read_record("dpo.uniform.s0")
+    origin = {"distribution": "prefbench-x", "version": "2.0", "source_sha256": "00"}
+    column = {"name": "difficulty", "options": {"epochs": 0.5}, "origin": origin}
+    include = {**record["include"], "train": {**record["include"]["train"], "columns": {"hard": column}}}
+    clocks = {"columns": 40.0, "select": 3.0, "train": 2.0}
+    folder.write_record("dpo.uniform.s0", {**record, "include": include, "clocks": clocks})
+    board = read_board(tmp_path, HARNESSES)
+    assert "| hard = difficulty(epochs=0.5), prefbench-x 2.0 |" in page(board)
+    assert {row["method"]: row["cost s"] for row in short_rows(board)} == {"dpo": 45.0, "ipo": 2.0}
 
 
 def test_five_seeds_are_no_screening(tmp_path: Path) -> None:

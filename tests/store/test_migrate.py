@@ -18,9 +18,10 @@ BOARD = Path(__file__).parents[2] / "leaderboards" / "prefworld"
 def test_a_record_of_schema_1_gets_what_later_schemas_added(tmp_path):
     folder = Folder(tmp_path)
     error = {"type": "ValueError", "message": "no", "frames": []}
-    write_json(folder.record_path("x"), {"schema": 1, "cell": "x", "status": "failed", "error": error})
+    write_json(folder.record_path("x"), {"schema": 1, "cell": "x", "status": "failed", "error": error, "clocks": {"columns": 1.5}})
     record = folder.read_record("x")
     assert (record["schema"], record["mode"], record["error"]["log"]) == (RECORD_SCHEMA, "reproduced", None)
+    assert record["clocks"] == {"data": 1.5}  # there were no columns that cost anything
 
 
 def test_every_committed_record_is_read_whatever_its_schema():
