@@ -12,6 +12,7 @@ import typer
 from prefbench.api import Component, Objective
 from prefbench.cli.options import PluginFiles
 from prefbench.cli.tables import Format, print_rows
+from prefbench.config import find_track
 from prefbench.errors import PrefbenchError
 from prefbench.registry import Kind, Registry, build, load_registry
 from prefbench.registry.options import field_type, option_fields, type_words
@@ -29,9 +30,13 @@ def show(
         str | None, typer.Argument(help="An objective, a scheduler, a column, a harness, a judge or a source; all of them unless given.")
     ] = None,
     plugin: PluginFiles = None,
+    track: Annotated[str | None, typer.Option(help="Print the file of a packaged track instead, to begin one of your own with.")] = None,
     format: Annotated[Format, typer.Option(help="How the description is printed.")] = Format.table,
 ) -> None:
     """Describe a component: formula, options with defaults and bounds, what it needs, its source and where it departs from it."""
+    if track is not None:
+        print(find_track(track).read_text(encoding="utf-8"), end="")
+        return
     registry = load_registry(plugin or ())
     if name is None:
         _print_all(registry, format)

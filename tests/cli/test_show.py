@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from prefbench.cli.show import show
+from prefbench.config import packaged_tracks
 from prefbench.errors import PrefbenchError
 from tests.plugin_site import PLUGIN, PluginSite
 
@@ -185,3 +186,8 @@ def test_without_a_name_a_person_gets_a_table_per_kind(site: PluginSite) -> None
         < next(n for n, line in enumerate(lines) if line.startswith("| dpo |"))
         < lines.index("### schedulers")
     )
+
+
+def test_the_file_of_a_packaged_track_is_printed_as_it_is() -> None:
+    assert invoke("--track", "prefworld").output == packaged_tracks()["prefworld"].read_text()
+    assert "no track named" in str(invoke("--track", "prefwrld").exception)
