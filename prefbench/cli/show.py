@@ -12,7 +12,6 @@ import typer
 from prefbench.api import Component, Objective
 from prefbench.cli.options import PluginFiles
 from prefbench.cli.tables import Format, print_rows
-from prefbench.config import find_track
 from prefbench.errors import PrefbenchError
 from prefbench.registry import Kind, Registry, build, load_registry
 from prefbench.registry.options import field_type, option_fields, type_words
@@ -35,6 +34,8 @@ def show(
 ) -> None:
     """Describe a component: formula, options with defaults and bounds, what it needs, its source and where it departs from it."""
     if track is not None:
+        from prefbench.config import find_track
+
         print(find_track(track).read_text(encoding="utf-8"), end="")
         return
     registry = load_registry(plugin or ())
