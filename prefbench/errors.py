@@ -18,3 +18,9 @@ class DamagedError(PrefbenchError):
 
 class StorageError(PrefbenchError):
     """A file could not be written: the disk is full, the quota used up, or the folder read-only. No cell after this one would fare better."""
+
+
+def shortened(value: object, width: int = 60) -> str:
+    """How a value is written, for a message: cut where it is long, with a sign that it was."""
+    text = repr(value)
+    return text if len(text) <= width else f"{text[:width]}..."

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from prefbench.api import Component, Harness, Objective, Scheduler, Source
 from prefbench.config import UNTRAINED, Named, Row, Track, resolved
-from prefbench.errors import DamagedError, PrefbenchError
+from prefbench.errors import DamagedError, PrefbenchError, shortened
 from prefbench.identity import CORE_NUMERICS_VERSION, digest, stage_key
 from prefbench.registry import Kind, Registry, build, did_you_mean
 from prefbench.schedulers.chain import Chain
@@ -230,4 +230,4 @@ def differences(before: Any, after: Any, where: str = "") -> Iterator[str]:
         for key in sorted({*before, *after}):
             yield from differences(before.get(key), after.get(key), f"{where}.{key}" if where else str(key))
     elif before != after:
-        yield f"{where}: {before!r:.60} -> {after!r:.60}"
+        yield f"{where}: the source changed" if where.endswith("source_sha256") else f"{where}: {shortened(before)} -> {shortened(after)}"

@@ -16,6 +16,7 @@ from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed
 from prefbench.workshop import Site, Workshop
 from tests.bad_input.place import TRACK, good_folder
+from tests.plugin_site import LOSS
 
 TABLES = """
 [columns.difficulty-twice]
@@ -295,3 +296,13 @@ def test_a_scheduler_whose_distribution_is_not_there_is_skipped(options: RunOpti
     planned = plan_run(dataclasses.replace(with_stranger, selection=Selection()))
     assert list(planned.track.skipped) == ["schedulers.stranger"]
     assert not any("stranger" in found.id for found in planned.cells)
+
+
+def test_an_edited_method_is_stale_because_its_source_changed(options: RunOptions, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(LOSS)
+    mine = dataclasses.replace(options, plugin_files=(file,), selection=Selection(only=("my-loss",)))
+    assert not run(mine, silently).failed
+    file.write_text(LOSS + "\n")
+    state = plan_run(mine).states["my-loss.uniform.s0"]
+    assert (state.status, state.reason) == ("stale", "train: objective.origin.source_sha256: the source changed")

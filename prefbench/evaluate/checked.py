@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefbench.api import Judge, JudgeReply, JudgeRequest
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, shortened
 
 
 def checked_replies(judge: Judge, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
@@ -20,7 +20,7 @@ def checked_replies(judge: Judge, requests: Sequence[JudgeRequest]) -> list[Judg
         raise _broken(f"judge {judge.name!r} gave {len(replies)} replies to {len(requests)} requests", "judge")
     for reply in replies:
         if not isinstance(reply, JudgeReply) or not isinstance(reply.text, str):
-            raise _broken(f"judge {judge.name!r} gave {reply!r:.60} where a JudgeReply with a text is due", "judge")
+            raise _broken(f"judge {judge.name!r} gave {shortened(reply)} where a JudgeReply with a text is due", "judge")
     return list(replies)
 
 
@@ -31,7 +31,7 @@ def checked_rows(harness: str, rows: Any) -> list[dict[str, Any]]:
     seen: set[str] = set()
     for row in rows:
         if not isinstance(row, Mapping) or row.get("id") is None:
-            raise _broken(f"harness {harness} gave a row without an id: {row!r:.60}", "collect")
+            raise _broken(f"harness {harness} gave a row without an id: {shortened(row)}", "collect")
         id_ = str(row["id"])
         if id_ in seen:
             raise _broken(f"harness {harness} gave the id {id_!r} twice", "collect")

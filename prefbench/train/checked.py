@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from prefbench.api import Objective, Scheduler
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, shortened
 
 
 def checked_selection(scheduler: Scheduler, positions: np.ndarray, size: int, n: int) -> np.ndarray:
@@ -49,12 +49,6 @@ def checked_pool(scheduler: Scheduler, rows: np.ndarray, size: int, count: int) 
 def _are_distinct_rows(rows: np.ndarray, count: int) -> bool:
     """Whether these are integers, none twice, each in [0, count); a mask of booleans, or fractions, would be read as other rows."""
     return bool(np.issubdtype(rows.dtype, np.integer) and len(np.unique(rows)) == len(rows) and rows.min() >= 0 and rows.max() < count)
-
-
-def shortened(value: object, width: int = 60) -> str:
-    """How a value is written, cut with a sign that it was."""
-    text = repr(value)
-    return text if len(text) <= width else f"{text[:width]}..."
 
 
 def checked_losses(objective: Objective, losses: torch.Tensor, size: int) -> torch.Tensor:
