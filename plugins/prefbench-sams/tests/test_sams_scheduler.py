@@ -249,3 +249,13 @@ def test_nothing_that_is_kept_has_a_graph() -> None:
 
 def test_the_hook_offers_it() -> None:
     assert prefbench_schedulers() == [Sams]
+
+
+@pytest.mark.parametrize(("updates", "alike"), [(1, True), (2, False)])
+def test_the_codes_targets_are_right_at_the_first_update_of_a_round(updates: int, alike: bool) -> None:
+    told = []
+    for targets in ("own", "repo-parity"):
+        scheduler = Sams(targets=targets, updates=updates)
+        play(scheduler, range(4), np.random.default_rng(0))
+        told.append(scheduler.diagnostics())
+    assert (told[0] == told[1]) == alike
