@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -23,7 +24,7 @@ class ContractError(AssertionError):
     """A component breaks its contract. The first line names it and says what is wrong, the second what to do."""
 
 
-class Contract(Generic[C]):
+class Contract(ABC, Generic[C]):
     """The checks that hold for every kind. A subclass names its ``component`` and, where it needs them, ``variants``: options to check it with.
 
     A check is a method whose name starts with ``test_``; it takes no arguments and raises ContractError. pytest collects a subclass whose name
@@ -38,9 +39,9 @@ class Contract(Generic[C]):
         for options in self.variants:
             yield partial(build, cast(type[C], self.component), options)
 
+    @abstractmethod
     def exercise(self, component: C) -> None:
         """Use the component as prefbench does, for a short while. Raises ContractError for numbers that are not finite."""
-        raise NotImplementedError
 
     def test_every_option_is_part_of_the_identity(self) -> None:
         """Two settings that train differently must not share a cell: each is a field, ``options()`` has it, and it follows the field."""

@@ -11,14 +11,22 @@ from prefbench.errors import PrefbenchError, shortened
 
 def checked_selection(scheduler: Scheduler, positions: np.ndarray, size: int, n: int) -> np.ndarray:
     """The positions, or PrefbenchError when a scheduler gave others than ``size`` distinct ones in [0, n)."""
-    positions = np.asarray(positions)
-    if positions.shape == (size,) and _are_distinct_rows(positions, n):
-        return positions.astype(np.int64)
-    raise PrefbenchError(
-        f"scheduler {scheduler.name!r} selected {shortened(positions.tolist())} where {size} distinct positions in [0, {n}) are due",
-        "select(pool, size, rng) returns an array of `size` positions in the pool",
-        exit_code=1,
-    )
+    hint = "select(pool, size, rng) returns an array of `size` positions in the pool"
+    return _exactly(size, n, positions, f"scheduler {scheduler.name!r} selected", "positions", hint)
+
+
+def checked_pool(scheduler: Scheduler, rows: np.ndarray, size: int, count: int) -> np.ndarray:
+    """What ``next_pool`` gave, or PrefbenchError unless it is ``size`` distinct row numbers in [0, count)."""
+    hint = "next_pool(size, rng) returns an array of `size` row numbers of the training pairs, or None"
+    return _exactly(size, count, rows, f"scheduler {scheduler.name!r} drew the pool", "row numbers", hint)
+
+
+def _exactly(size: int, count: int, rows: np.ndarray, who: str, what: str, hint: str) -> np.ndarray:
+    """``size`` distinct integers in [0, count), or PrefbenchError."""
+    rows = np.asarray(rows)
+    if rows.shape == (size,) and _are_distinct_rows(rows, count):
+        return rows.astype(np.int64)
+    raise PrefbenchError(f"{who} {shortened(rows.tolist())} where {size} distinct {what} in [0, {count}) are due", hint, exit_code=1)
 
 
 def checked_order(scheduler: Scheduler, rows: np.ndarray, least: int, count: int) -> np.ndarray:
@@ -30,18 +38,6 @@ def checked_order(scheduler: Scheduler, rows: np.ndarray, least: int, count: int
         f"scheduler {scheduler.name!r} prepared {rows.size} row numbers of type {rows.dtype} "
         f"where at least {least} distinct ones in [0, {count}) are due",
         "prepare(columns, size, rng) returns an array of distinct row numbers, at least a pool of them, or None",
-        exit_code=1,
-    )
-
-
-def checked_pool(scheduler: Scheduler, rows: np.ndarray, size: int, count: int) -> np.ndarray:
-    """What ``next_pool`` gave, or PrefbenchError unless it is ``size`` distinct row numbers in [0, count)."""
-    rows = np.asarray(rows)
-    if rows.shape == (size,) and _are_distinct_rows(rows, count):
-        return rows.astype(np.int64)
-    raise PrefbenchError(
-        f"scheduler {scheduler.name!r} drew the pool {shortened(rows.tolist())} where {size} distinct row numbers in [0, {count}) are due",
-        "next_pool(size, rng) returns an array of `size` row numbers of the training pairs, or None",
         exit_code=1,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from prefbench.api import Pool, Scheduler
+from prefbench.schedulers.draws import share_of
 from prefbench.streams import stream
 from prefbench.train.checked import checked_losses, checked_selection
 from prefbench.train.device import autocast
@@ -21,7 +22,7 @@ from prefbench.train.statistics import HIDDEN_STATES, mean_hidden_states, sequen
 
 def selected_size(scheduler: Scheduler, pool: int) -> int:
     """K: the pairs of a pool of n that are trained on."""
-    return max(1, min(pool, round(scheduler.ratio * pool)))
+    return share_of(pool, scheduler.ratio)
 
 
 def score_pool(state: LoopState, ids: np.ndarray, step: int) -> Pool:

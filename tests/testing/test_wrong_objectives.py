@@ -494,6 +494,11 @@ def test_worked_rows_bring_columns_and_statistics() -> None:
         worked = (Worked({}, [-12.0, -40.0, -28.0, -119.0], columns={"weight": [1, 2, 3, 4]}, statistics={"chosen_kl": [0, 0, 0.5, 1]}),)
 
     TestWeighted().test_worked_rows()
+    TestWeighted.worked = (
+        Worked({}, [-12.0, -40.0, -28.0, -119.0], columns={"weight": [1, 2, 3, 5]}, statistics={"chosen_kl": [0, 0, 0.5, 1]}),
+    )
+    with pytest.raises(ContractError, match=r"its losses are \[.*-149"):
+        TestWeighted().test_worked_rows()
 
 
 def test_the_message_names_the_options_that_were_set() -> None:
