@@ -58,8 +58,8 @@ class Planner:
         return build(self.registry.get(kind, named.name), named.options)
 
     def identify(self, kind: Kind, named: Named) -> dict[str, Any]:
-        """Name, resolved options, and the origin (distribution, version, source hash) of a plugin."""
-        options = self.component(kind, named).options()
+        """Name, resolved options that decide what comes out, and the origin (distribution, version, source hash) of a plugin."""
+        options = self.component(kind, named).identity_options()
         origin = self.registry.origin(kind, named.name)
         return {
             "name": named.name,
@@ -128,24 +128,33 @@ class Planner:
 
     def cells(self) -> list[Cell]:
         """Every cell, seed by seed, so that a run that is cut short has whole seeds."""
-        source = {"name": self.track.source.name, "identity": dict(self.source().identity())}
-        return [self._cell(row, seed, source) for seed in self.track.seeds for row in self.track.rows]
+        found = self.source()
+        source = {"name": self.track.source.name, "identity": dict(found.identity())}
+        asked = {named.name: dict(found.harness_identity(named.name)) for named in self.track.harnesses}
+        return [self._cell(row, seed, source, asked) for seed in self.track.seeds for row in self.track.rows]
 
-    def _cell(self, row: Row, seed: int, source: dict[str, Any]) -> Cell:
+    def _cell(self, row: Row, seed: int, source: dict[str, Any], asked: Mapping[str, Mapping[str, Any]]) -> Cell:
         include: dict[str, dict[str, Any]] = {"train": self._train_include(row, seed, source)}
         keys = {"train": stage_key("train", include["train"])}
         judge = self.identify("judge", self.track.judge) if self.track.judge else None
         harnesses = {named.name: self.identify("harness", named) for named in self.track.harnesses}
-        include["answer"] = {"train": keys["train"], "seed": seed, "harnesses": harnesses}
+        include["answer"] = {
+            "train": keys["train"],
+            "seed": seed,
+            "harnesses": harnesses,
+            "questions": {name: identity["questions"] for name, identity in asked.items() if identity.get("questions")},
+            "answers": resolved(self.track.answers),
+        }
         keys["answer"] = stage_key("answer", include["answer"])
-        include["judge"] = {"answer": keys["answer"], "judge": judge}
+        files = {name: identity["files"] for name, identity in asked.items() if identity.get("files")}
+        include["judge"] = {"answer": keys["answer"], "judge": judge, "files": files}
         keys["judge"] = stage_key("judge", include["judge"])
         include["score"] = {"judge": keys["judge"], "score_version": SCORE_VERSION}
         keys["score"] = stage_key("score", include["score"])
         return Cell(f"{row.method}.{row.scheduler}.s{seed}", row, seed, include, keys)
 
     def _train_include(self, row: Row, seed: int, source: dict[str, Any]) -> dict[str, Any]:
-        common = {"core_numerics_version": CORE_NUMERICS_VERSION, "source": source}
+        common = {"core_numerics_version": CORE_NUMERICS_VERSION, "source": source, "loading": resolved(self.track.model)}
         if row.scheduler == UNTRAINED:
             return {**common, "model": row.method, "dtype": self.dtype}
         method, scheduling = self.track.methods[row.method], self.track.schedulers[row.scheduler]
@@ -153,6 +162,7 @@ class Planner:
             **common,
             "model": "sft",
             "train": {**resolved(self.track.train), "learning_rate": self.learning_rate(row), "dtype": self.dtype},
+            "lora": resolved(self.track.lora) if self.track.lora else None,
             "objective": self.identify("objective", method.objective),
             "scheduler": self.identify_scheduler(scheduling.links),
             "seed": seed,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prefbench.api.column import Column, ColumnContext, TrainedPolicy
 from prefbench.api.component import Component, Stateful, hookimpl, hyper
-from prefbench.api.harness import Calibration, Fitted, Harness, Items, Policy, Sampling
+from prefbench.api.harness import Calibration, Fitted, Harness, Items, JudgeLoad, Policy, Sampling
 from prefbench.api.judge import Judge, JudgeReply, JudgeRequest
 from prefbench.api.objective import PAIR_STATISTICS, Objective, PairBatch
 from prefbench.api.pairs import Message, Pair, Prompt, Question, content_id
@@ -25,6 +25,7 @@ __all__ = [
     "Harness",
     "Items",
     "Judge",
+    "JudgeLoad",
     "JudgeReply",
     "JudgeRequest",
     "Message",

@@ -13,9 +13,21 @@ hookimpl = pluggy.HookimplMarker("prefbench")
 """Marks a function of a plugin module as the implementation of the hook of the same name (see ``prefbench.hookspecs``)."""
 
 
-def hyper(default: Any, *, low: float | None = None, high: float | None = None, choices: Iterable[Any] | None = None, doc: str = "") -> Any:
-    """A dataclass field that is a hyper-parameter: its default, its closed bounds or its choices, and what it means in a few words."""
-    bounds = {"low": low, "high": high, "choices": None if choices is None else tuple(choices), "doc": doc}
+def hyper(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Iterable[Any] | None = None,
+    doc: str = "",
+    identity: bool = True,
+) -> Any:
+    """A dataclass field that is a hyper-parameter: its default, its closed bounds or its choices, and what it means in a few words.
+
+    ``identity=False`` is for what changes how a result is had and not what it is, such as a server's address or a budget: changing it runs
+    nothing again, and no record holds it.
+    """
+    bounds = {"low": low, "high": high, "choices": None if choices is None else tuple(choices), "doc": doc, "identity": identity}
     return field(default=default, metadata=bounds)
 
 
@@ -32,6 +44,11 @@ class Component:
     def options(self) -> dict[str, Any]:
         """The value of every field, by name."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
+
+    def identity_options(self) -> dict[str, Any]:
+        """The options that decide what comes out; those declared with ``identity=False`` are left out."""
+        aside = {f.name for f in dataclasses.fields(self) if not f.metadata.get("identity", True)}  # type: ignore[arg-type]
+        return {name: value for name, value in self.options().items() if name not in aside}
 
 
 class Stateful(Component):

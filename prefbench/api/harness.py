@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are drawn: temperature in nats (0 is greedy) and the limit of new tokens."""
+    """How answers are drawn: temperature in nats (0 is greedy), the limit of new tokens, and the share of probability that is drawn from."""
 
     temperature: float = 1.0
     max_new_tokens: int = 64
+    top_p: float = 1.0
 
 
 class Policy(Protocol):
@@ -70,6 +71,15 @@ class Calibration:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class JudgeLoad:
+    """What a judge is asked, at most: requests, the characters of their messages, and the tokens of their replies, all together."""
+
+    requests: int = 0
+    prompt_characters: int = 0
+    reply_tokens: int = 0
+
+
 class Harness(Component, ABC):
     """Questions in, judged items out; every metric comes from stored items only."""
 
@@ -95,6 +105,14 @@ class Harness(Component, ABC):
     def counts(self, items: Items) -> Mapping[str, int]:
         """Judged, unparsed and null counts by name."""
         return {"judged": len(items)}
+
+    def judge_load(self, source: Source) -> JudgeLoad:
+        """What judging one policy asks of the judge, so that a run can tell its price before it begins."""
+        return JudgeLoad()
+
+    def calibration_load(self, source: Source) -> JudgeLoad:
+        """The same of ``calibrate``."""
+        return JudgeLoad()
 
     def calibrate(self, policy: Policy, judge: Judge, source: Source) -> Calibration:
         """What is fixed once per track, made with the model that training starts from."""

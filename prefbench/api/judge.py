@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
 from prefbench.api.component import Component
 from prefbench.api.pairs import Message, Question
@@ -15,27 +17,43 @@ class JudgeRequest:
     """One question to a judge: the rendered messages, and the facts behind them for judges that do not read text.
 
     ``answers`` are the candidates in the order in which the messages show them, each a tuple of turns. ``choices`` are the verdict tokens whose
-    log-probs are asked for (one per candidate), or empty when a written verdict is wanted.
+    log-probs are asked for (one per candidate), or empty when a written verdict is wanted; ``verdicts`` are then what may stand between its
+    double brackets, such as ``A``, ``B`` and ``C``, or the ratings ``1`` to ``10``. ``parameters`` is what a stock configuration sends besides
+    the messages, such as ``max_tokens`` and ``temperature``; it goes before the judge's own.
     """
 
     messages: tuple[Message, ...]
     question: Question
     answers: tuple[tuple[str, ...], ...]
     choices: tuple[str, ...] = ()
+    verdicts: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class JudgeReply:
-    """A judge's answer: text, the log-probs of the choices (nats) or None, and tokens used."""
+    """A judge's answer: text (empty where it gave none), the log-probs of the choices (nats) or None, tokens used, and the reply as it came."""
 
     text: str
     log_probs: Mapping[str, float] | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Judge(Component, ABC):
     """Gives verdicts, many at a time."""
 
+    kept: ClassVar[bool] = False
+    """True when replies are bought or slow: prefbench then keeps each with its request as soon as it is there, and asks for none twice."""
+
+    def locate(self, folder: Path) -> Judge:
+        """Itself, with paths that a track file gives relative to its own folder resolved."""
+        return self
+
     @abstractmethod
     def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """One reply per request, in order. The same request gives the same reply."""
+
+    def replies(self, requests: Sequence[JudgeRequest]) -> Iterator[tuple[int, JudgeReply]]:
+        """The replies as they come, each with the position of its request; what came before an error is not lost."""
+        yield from enumerate(self.judge(requests))

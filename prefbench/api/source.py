@@ -20,7 +20,11 @@ class Source(Component, ABC):
 
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
-        """JSON-able description of everything that its data depend on: options, versions, hashes of files; no paths, no host."""
+        """JSON-able description of everything that its models and pairs depend on: options, versions, hashes of files; no paths, no host."""
+
+    def harness_identity(self, harness: str) -> Mapping[str, Any]:
+        """The same of a harness's questions, under ``questions``, and of its further files, under ``files``: neither trains anything again."""
+        return {}
 
     @abstractmethod
     def prepare(self, cache: Path, report: Callable[[str], None]) -> None:
@@ -47,6 +51,10 @@ class Source(Component, ABC):
     def questions(self, harness: str) -> Sequence[Question]:
         """The questions of a harness, by the harness's name; empty when the source has none."""
         return ()
+
+    def files(self, harness: str) -> Mapping[str, Path]:
+        """Files that a harness reads besides its questions, by name, such as ``references`` or ``judge_prompts``. After ``prepare``."""
+        return {}
 
     def compare(self, question: Question, answer: str, baseline: str) -> Mapping[str, float]:
         """Extra preferences for ``answer`` over ``baseline`` that only the source can know, each in [0, 1], by metric name."""

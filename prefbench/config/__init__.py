@@ -2,11 +2,28 @@
 
 from prefbench.config.files import find_track, name_and_version, packaged_tracks
 from prefbench.config.reader import read_track
-from prefbench.config.rules import UNTRAINED, Method, Named, Row, Scheduling, Selection, Track, TrainRules, resolved, seeds_from
+from prefbench.config.rules import (
+    UNTRAINED,
+    AnswerRules,
+    LoraRules,
+    Method,
+    ModelRules,
+    Named,
+    Row,
+    Scheduling,
+    Selection,
+    Track,
+    TrainRules,
+    resolved,
+    seeds_from,
+)
 
 __all__ = [
     "UNTRAINED",
+    "AnswerRules",
+    "LoraRules",
     "Method",
+    "ModelRules",
     "Named",
     "Row",
     "Scheduling",

@@ -10,15 +10,43 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from prefbench.api import Component
 from prefbench.config.files import read_toml
-from prefbench.config.rules import UNTRAINED, Method, Named, Row, Scheduling, Selection, Track, TrainRules
+from prefbench.config.rules import (
+    UNTRAINED,
+    AnswerRules,
+    LoraRules,
+    Method,
+    ModelRules,
+    Named,
+    Row,
+    Scheduling,
+    Selection,
+    Track,
+    TrainRules,
+)
 from prefbench.errors import PrefbenchError
 from prefbench.registry import NAME, Kind, Registry, build, did_you_mean, option_problems
 from prefbench.schedulers.chain import Chain
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Component)
 
-TABLES = {"track", "source", "judge", "train", "harness", "methods", "schedulers", "columns", "grid", "trivial"}
+TABLES = {
+    "track",
+    "source",
+    "model",
+    "lora",
+    "judge",
+    "train",
+    "answers",
+    "harness",
+    "methods",
+    "schedulers",
+    "columns",
+    "grid",
+    "trivial",
+}
 EVERYTHING = Selection()
 CHAIN = re.compile(rf"{NAME.pattern}([+]{NAME.pattern})*")
 TRACK_KEYS = {"name", "version", "description", "seed_varies", "seeds", "tuning"}
@@ -54,7 +82,10 @@ class _Reader:
             tuning=self._typed("track.tuning", head.get("tuning", "pre-tuned"), str, ""),
             source=self._plugin("source", "source"),
             judge=self._plugin("judge", "judge") if "judge" in self.data else None,
-            train=self._train(),
+            train=self._rules(TrainRules),
+            model=self._rules(ModelRules),
+            lora=self._rules(LoraRules) if "lora" in self.data else None,
+            answers=self._rules(AnswerRules),
             harnesses=self._harnesses(),
             methods=methods,
             schedulers=schedulers,
@@ -77,12 +108,13 @@ class _Reader:
             self._problem("track.seeds", f"names seed {seed} twice")
         return tuple(seeds)
 
-    def _train(self) -> TrainRules:
-        table = self._table("train", required=False)
-        problems = option_problems(TrainRules, table)
+    def _rules(self, rules: type[C]) -> C:
+        """A table of settings: the class by whose name it is called knows them."""
+        table = self._table(rules.name, required=False)
+        problems = option_problems(rules, table)
         for _, message in problems:
-            self._problem("train", message)
-        return TrainRules() if problems else build(TrainRules, table)
+            self._problem(rules.name, message)
+        return rules() if problems else build(rules, table)
 
     def _plugin(self, kind: Kind, where: str) -> Named:
         table = dict(self._table(where))

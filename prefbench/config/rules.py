@@ -31,6 +31,43 @@ class TrainRules(Component):
         1e4, low=0.0, doc="a mean loss beyond it ends the cell as diverged; times the first step's loss where that is above 1"
     )
     dtype: str = hyper("auto", choices=("auto", "float32", "bfloat16"), doc="compute dtype; auto is bfloat16 where the device has it")
+    gradient_checkpointing: bool = hyper(False, doc="activations of a layer are recomputed in the backward instead of kept")
+    gradient_accumulation: bool = hyper(False, doc="one micro-batch's graph at a time: its forward is run again for the backward")
+
+
+@dataclass(frozen=True)
+class ModelRules(Component):
+    """How every model of a track is loaded."""
+
+    name = "model"
+
+    weights: str = hyper("float32", choices=("float32", "bfloat16"), doc="dtype of the weights in memory; trained ones are float32")
+    attention: str = hyper(
+        "sdpa", choices=("sdpa", "eager", "flash_attention_2"), doc="attention implementation; eager where a model caps attention logits"
+    )
+    trust_remote_code: bool = hyper(False, doc="run the code that comes with the model")
+    chat_template: str = hyper("", doc="a chat template (Jinja) in the place of the tokenizer's own")
+
+
+@dataclass(frozen=True)
+class LoraRules(Component):
+    """Low-rank adapters in the place of full fine-tuning; the reference is the model without them."""
+
+    name = "lora"
+
+    rank: int = hyper(16, low=1, doc="rank of the adapters")
+    alpha: float = hyper(32.0, low=0.0, doc="their scale, over the rank")
+    dropout: float = hyper(0.0, low=0.0, high=1.0, doc="share of an adapter's inputs that is dropped")
+    targets: tuple[str, ...] = hyper(("all-linear",), doc="names of the layers that get one; all-linear is all but the head")
+
+
+@dataclass(frozen=True)
+class AnswerRules(Component):
+    """What answers are drawn with."""
+
+    name = "answers"
+
+    backend: str = hyper("transformers", choices=("transformers", "vllm"), doc="vllm needs the extra of that name, and a GPU")
 
 
 @dataclass(frozen=True)
@@ -90,6 +127,10 @@ class Track:
     rows: tuple[Row, ...]
     columns: Mapping[str, Named] = field(default_factory=dict)
     """Columns with options of their own, by label."""
+    model: ModelRules = ModelRules()
+    lora: LoraRules | None = None
+    """None is full fine-tuning."""
+    answers: AnswerRules = AnswerRules()
     skipped: Mapping[str, str] = field(default_factory=dict)
     """``methods.LABEL`` and ``schedulers.LABEL`` whose distribution is not installed here, with the reason."""
 

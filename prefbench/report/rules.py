@@ -40,10 +40,12 @@ def shared_settings(record: Mapping[str, Any]) -> dict[str, Any]:
     settings = {
         "core_numerics_version": train.get("core_numerics_version"),
         "source": train.get("source"),
+        "model": train.get("loading"),
         "harness": {name: found["options"] for name, found in answer.get("harnesses", {}).items()},
         "judge": {key: value for key, value in (judge.get("judge") or {}).items() if key != "origin"},
     }
     if "train" in train:
+        settings["lora"] = train.get("lora")
         settings["train"] = {key: value for key, value in train["train"].items() if key not in OWN}
     return settings
 
