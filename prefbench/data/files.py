@@ -82,7 +82,7 @@ class Files(Source):
     def __post_init__(self) -> None:
         for option in ("model", "pairs_file"):
             if not getattr(self, option):
-                raise PrefbenchError(f"files: {option} is empty", "`prefbench show files` says what is due")
+                raise PrefbenchError(f"files: {option} is empty", "`prefbench show files` says which folder, file or location is due")
         other = next((option for option in ("held_out_file", "held_out_split") if getattr(self, option)), "")
         if other and self.held_out_share:
             raise PrefbenchError(f"files: {other} and held_out_share are both given", "leave one of them out")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prefbench.data.preference_files import read_pairs
+from prefbench.data.rows import Table
 from tests.bad_input.place import Bad, Spoil, Told, both, cut, drop, each, edit, jsonl, packed, put, rows
 
 GOOD = jsonl(rows(*range(60)))
@@ -52,7 +53,7 @@ TURNS = {"question_id": 1, "category": "writing", "turns": ["w1", "w2"]}
 
 PAIRS = [
     Bad("missing", "pairs.jsonl: there is no such file", "relative to the track file", drop("pairs.jsonl")),
-    Bad("a-folder", "pairs: there is no such file", "", both(put("pairs/a.jsonl", GOOD), edit("pairs.jsonl", "pairs"))),
+    Bad("a-folder-of-nothing", "pairs: the data set cannot be loaded", "JSON, CSV or Parquet", both(put("pairs/a.bin", GOOD), edit("pairs.jsonl", "pairs"))),
     Bad("empty", "pairs.jsonl: 0 training pairs, and 1 are asked for", "", put("pairs.jsonl", "")),
     Bad(
         "not-json",
@@ -188,6 +189,6 @@ def test_data_that_cannot_be_used_are_refused_before_a_cell_is_trained(bad: Bad,
 
 
 def test_a_byte_order_mark_in_front_of_the_pairs_is_no_part_of_them(place: Path) -> None:
-    plain = read_pairs(place / "pairs.jsonl").pairs
+    plain = read_pairs(Table(str(place / "pairs.jsonl"))).pairs
     (place / "pairs.jsonl").write_bytes(b"\xef\xbb\xbf" + (place / "pairs.jsonl").read_bytes())
-    assert read_pairs(place / "pairs.jsonl").pairs == plain
+    assert read_pairs(Table(str(place / "pairs.jsonl"))).pairs == plain

@@ -112,6 +112,7 @@ CASES = [
             drop("sft/chat_template.jinja"),
             put("q.json", '[{"instruction": "w1"}]'),
             edit("held_out_share = 0.3", 'held_out_share = 0.3\nalpaca_eval_questions = "q.json"'),
+            edit('name = "held_out"', 'name = "alpaca_eval"', "[train]", '[judge]\nname = "prefworld-annotator"\n[train]'),
         ),
     ),
     Bad(

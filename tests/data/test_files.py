@@ -12,7 +12,8 @@ import pytest
 
 from prefbench.data.files import Files
 from prefbench.data.plugin import prefbench_sources
-from prefbench.data.preference_files import BadRowError, parse_pair, read_pairs
+from prefbench.data.preference_files import read_pairs
+from prefbench.data.rows import Table
 from prefbench.errors import PrefbenchError
 from prefbench.registry import build
 from tests.models import tiny_llama, word_tokenizer
@@ -57,74 +58,17 @@ def source(folder: Path, **options: Any) -> Files:
     return Files(**{"model": "sft", "pairs_file": "pairs.jsonl", **options}).locate(folder)
 
 
-# ---------------------------------------------------------------- shapes
-
-
-def test_standard_rows_stay_text() -> None:
-    pair = parse_pair(standard(1))
-    assert (pair.prompt, pair.chosen, pair.rejected) == ("p1", "good 1", "bad 1")
-
-
-def test_conversations_give_the_prompt_as_messages_and_the_answers_as_text() -> None:
-    prompt = [user("hi"), assistant("hello"), user("how?")]
-    pair = parse_pair({"prompt": prompt, "chosen": [assistant("so")], "rejected": [assistant("no")]})
-    assert (pair.prompt, pair.chosen, pair.rejected) == (tuple(prompt), "so", "no")
-
-
-def test_an_implicit_prompt_is_what_the_conversations_share() -> None:
-    shared = [user("hi"), assistant("hello"), user("how?")]
-    explicit = parse_pair({"prompt": shared, "chosen": [assistant("so")], "rejected": [assistant("no")]})
-    assert parse_pair({"chosen": [*shared, assistant("so")], "rejected": [*shared, assistant("no")]}) == explicit
-
-
-def test_columns_are_read_by_name() -> None:
-    assert parse_pair({**standard(1), "gap": 2, "other": "x"}, ["gap"]).columns == {"gap": 2.0}
+# ---------------------------------------------------------------- rows
 
 
 def test_gzipped_and_plain_files_hold_the_same_pairs(tmp_path: Path) -> None:
     rows = [standard(i) for i in range(3)]
-    plain = read_pairs(write_rows(tmp_path / "a.jsonl", rows))
-    assert read_pairs(write_rows(tmp_path / "b.jsonl.gz", rows)).pairs == plain.pairs
+    plain = read_pairs(Table(str(write_rows(tmp_path / "a.jsonl", rows))))
+    assert read_pairs(Table(str(write_rows(tmp_path / "b.jsonl.gz", rows)))).pairs == plain.pairs
     assert len(plain.pairs) == 3
 
 
 # ---------------------------------------------------------------- bad rows
-
-TALK = {"prompt": [user("hi")], "chosen": [assistant("a")], "rejected": [assistant("b")]}
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ({"prompt": "p", "rejected": "b"}, "no chosen"),
-        ({"prompt": "p"}, "no chosen and no rejected"),
-        ({"chosen": "a", "rejected": "b"}, "no prompt"),
-        ({"prompt": " ", "chosen": "a", "rejected": "b"}, "prompt is empty"),
-        ({"prompt": "p", "chosen": " \n", "rejected": "b"}, "chosen is empty"),
-        ({**TALK, "rejected": [assistant("")]}, "rejected is empty"),
-        ({"prompt": "p", "chosen": "a", "rejected": "a"}, "chosen equals rejected"),
-        ({"chosen": [user("hi"), assistant("a")], "rejected": [user("hi"), assistant("a")]}, "chosen equals rejected"),
-        ({"chosen": [user("hi"), assistant("a")], "rejected": [user("ho"), assistant("b")]}, "not the same conversation"),
-        ({"chosen": [assistant("a")], "rejected": [assistant("b")]}, "prompt is empty"),
-        ({**TALK, "prompt": "hi"}, "prompt is text"),
-        ({"prompt": [user("hi")], "chosen": "a", "rejected": "b"}, "prompt is not text"),
-        ({**TALK, "rejected": "b"}, "differ in kind"),
-        ({**TALK, "chosen": [user("a")]}, "not one assistant message"),
-        ({**TALK, "chosen": [assistant("a"), assistant("c")]}, "not one assistant message"),
-        ({**TALK, "chosen": [{"role": "assistant"}]}, "without role and content"),
-        ({**TALK, "chosen": [{**assistant("a"), "tool_calls": [1]}]}, "tool_calls"),
-        ({**TALK, "chosen": 3}, "neither text nor a list"),
-    ],
-)
-def test_a_row_that_is_no_pair_says_why(row: dict[str, Any], reason: str) -> None:
-    with pytest.raises(BadRowError, match=reason):
-        parse_pair(row)
-
-
-@pytest.mark.parametrize("value", [None, "2", float("nan")])
-def test_a_column_without_a_number_is_a_bad_row(value: Any) -> None:
-    with pytest.raises(BadRowError, match="no number in 'gap'"):
-        parse_pair({**standard(1), "gap": value}, ["gap"])
 
 
 def test_bad_rows_are_refused_by_row_number(folder: Path) -> None:
@@ -141,13 +85,18 @@ def test_many_bad_rows_are_counted_behind_the_first_ten(folder: Path) -> None:
         source(folder).prepare(folder, print)
 
 
-def test_dropped_rows_are_reported_with_their_count(folder: Path) -> None:
-    write_rows(folder / "pairs.jsonl", [standard(0), "{", standard(1)])
+def test_dropped_rows_are_counted_by_reason_and_listed_in_a_file(folder: Path) -> None:
+    write_rows(folder / "pairs.jsonl", [standard(0), "{", standard(1), standard(0), "["])
     told: list[str] = []
-    local = source(folder, bad_rows="drop")
-    local.prepare(folder, told.append)
-    assert len(local.pairs(0)) == 2
-    assert told == ["local: 2 training pairs, 0 held out; 1 bad rows of pairs.jsonl dropped"]
+    found = source(folder, bad_rows="drop")
+    found.prepare(folder / "cache", told.append)
+    assert len(found.pairs(0)) == 2
+    (listed,) = (folder / "cache" / "bad_rows").iterdir()
+    assert told == [
+        "files: 2 training pairs, 0 held out, format standard",
+        f"files: 3 bad rows of pairs.jsonl dropped: 2 not JSON, 1 the same pair as an earlier row; listed in {listed}",
+    ]
+    assert json.loads(listed.read_text())["rows"] == {"2": "not JSON", "4": "the same pair as row 1", "5": "not JSON"}
 
 
 # ---------------------------------------------------------------- splits and draws
