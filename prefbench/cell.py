@@ -26,7 +26,7 @@ from prefbench.identity import digest
 from prefbench.plan import Cell
 from prefbench.record import Outcome
 from prefbench.report.metrics import score
-from prefbench.store.files import read_lines, write_lines
+from prefbench.store.files import read_lines, write_json, write_lines
 from prefbench.store.sealed import lines_are_whole, logger, read_or_set_aside, read_sealed, set_aside, write_sealed
 from prefbench.train.checkpoint import save_policy, weights_digest
 from prefbench.train.device import seconds_by_threads
@@ -85,14 +85,25 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
         shop.calibration(order.harness)
         return None
     if order.kind == "data":
-        pairs = shop.data(order.seed).pairs
-        return {"pairs": len(pairs), "dropped": len(pairs.tokens.dropped)}
+        list_over_long(shop, order.seed, report)
+        return None
     if order.kind == "column":
         assert order.row is not None
         shop.column(order.row, order.seed, order.column, report)
         return None
     assert order.cell is not None
     return CellRun(shop, order.cell, report).run()
+
+
+def list_over_long(shop: Workshop, seed: int, report: Report) -> None:
+    """Tell how many of a seed's pairs were too long, and write where they are from into the run folder."""
+    found = {name: rows for name, rows in shop.over_long(seed).items() if rows}
+    if found:
+        path = shop.folder.over_long_path(seed)
+        pairs = shop.source.pairs(seed)
+        write_json(path, {name: [shop.source.origin(pairs[row]) or f"pair {row}" for row in rows] for name, rows in found.items()})
+        counts = ", ".join(f"{len(rows)} {name.replace('_', ' ')}" for name, rows in found.items())
+        report({"message": f"longer than {shop.track.train.max_length} tokens: {counts} of {len(pairs)} pairs, listed in {path}"})
 
 
 @contextmanager
@@ -212,7 +223,7 @@ class CellRun:
             save_policy(job.scorer.model, self.shop.tokenizer, self._policy_folder())
             write_lines(self.folder / "training.jsonl.gz", (without_nan(row) for row in log.table()))
             checkpoint.remove()
-        counts = {"pairs": len(pairs), "pairs_dropped": len(pairs.tokens.dropped)}
+        counts = {"pairs": len(pairs), **{name: len(rows) for name, rows in self.shop.over_long(seed).items()}}
         noted = {label: dict(column.facts) for label, column in columns.items() if column.facts}
         training = {**log.summary(), **counts, **({"columns": noted} if noted else {})}
         return {"weights_sha256": weights_digest(self._policy_folder()), "training": training}

@@ -149,14 +149,25 @@ class Workshop:
 
     def _data(self, seed: int) -> SeedData:
         pairs = self.source.pairs(seed)
-        tokens = tokenise_pairs(self.tokenizer, pairs, self.track.train.max_length)
+        limit = self.track.train.max_length
+        tokens = tokenise_pairs(self.tokenizer, pairs, limit, self.track.train.prompt_length)
+        if tokens.dropped and self.track.train.over_long == "refuse":
+            found = f"{len(tokens.dropped)} of {len(pairs)} training pairs of seed {seed} are longer than {limit} tokens"
+            first = self.source.origin(pairs[tokens.dropped[0]]) or f"number {tokens.dropped[0]}"
+            raise PrefbenchError(f"{found}, the first is {first}", 'raise train.max_length, or set train.over_long to "drop" or "truncate"')
         if len(tokens) == 0:
-            limit = self.track.train.max_length
             message = f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {limit} tokens"
             raise PrefbenchError(message, "raise train.max_length in the track")
         reference = reference_column(self.reference, self.reference_weights, tokens, self.track.train.micro_batch_tokens, self.site.cache)
         scored = reference_key(self.reference_weights, tokens, self.site.dtype)
         return SeedData(PairData(tokens, *reference.sums()), reference, digest({"reference": scored, "pairs": contents(tokens)}))
+
+    def over_long(self, seed: int) -> dict[str, tuple[int, ...]]:
+        """Which of a seed's pairs were longer than the track allows, by what became of them: ``pairs_dropped``, and where pairs are cut,
+        ``prompts_cut`` and ``answers_cut``."""
+        tokens = self.data(seed).pairs.tokens
+        cut = {"prompts_cut": tokens.prompts_cut, "answers_cut": tokens.answers_cut} if self.track.train.prompt_length else {}
+        return {"pairs_dropped": tokens.dropped, **cut}
 
     # ---------------------------------------------------------------- columns
 

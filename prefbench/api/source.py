@@ -48,6 +48,10 @@ class Source(Component, ABC):
         where they are not known before the pairs are."""
         return None
 
+    def origin(self, pair: Pair) -> str:
+        """Where a pair of ``pairs`` is from, such as a file's name and a row number, for a list of what was left out; empty where nobody knows."""
+        return ""
+
     def questions(self, harness: str) -> Sequence[Question]:
         """The questions of a harness, by the harness's name; empty when the source has none."""
         return ()

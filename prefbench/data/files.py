@@ -211,6 +211,14 @@ class Files(Source):
         """The held-out pairs of their own file or split, or those of the prompts that the hash holds out; labels as they stand."""
         return list(self._split[1])
 
+    def origin(self, pair: Pair) -> str:
+        """The name of its file and its row number."""
+        return self._origins.get(pair.id) or self._origins.get(Pair(pair.prompt, pair.rejected, pair.chosen).id, "")  # a flipped one
+
+    @cached_property
+    def _origins(self) -> dict[str, str]:
+        return {pair.id: f"{file.table.name} row {row}" for file in self._files for row, pair in zip(file.rows, file.pairs, strict=True)}
+
     def questions(self, harness: str) -> Sequence[Question]:
         """The questions of ``alpaca_eval``, ``alpaca_eval_1`` and ``mt_bench`` whose files are given; none for any other harness."""
         location = getattr(self, QUESTIONS[harness]) if harness in QUESTIONS else ""

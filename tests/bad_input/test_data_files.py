@@ -53,7 +53,12 @@ TURNS = {"question_id": 1, "category": "writing", "turns": ["w1", "w2"]}
 
 PAIRS = [
     Bad("missing", "pairs.jsonl: there is no such file", "relative to the track file", drop("pairs.jsonl")),
-    Bad("a-folder-of-nothing", "pairs: the data set cannot be loaded", "JSON, CSV or Parquet", both(put("pairs/a.bin", GOOD), edit("pairs.jsonl", "pairs"))),
+    Bad(
+        "a-folder-of-nothing",
+        "pairs: the data set cannot be loaded",
+        "JSON, CSV or Parquet",
+        both(put("pairs/a.bin", GOOD), edit("pairs.jsonl", "pairs")),
+    ),
     Bad("empty", "pairs.jsonl: 0 training pairs, and 1 are asked for", "", put("pairs.jsonl", "")),
     Bad(
         "not-json",
