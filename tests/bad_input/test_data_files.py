@@ -12,6 +12,8 @@ from tests.bad_input.place import Bad, Spoil, Told, both, cut, drop, each, edit,
 
 GOOD = jsonl(rows(*range(60)))
 PLAIN = rows(3)[0]
+KTO = {"prompt": "w1", "completion": "w2", "label": True}
+LABELLED = {"prompt": "w1", "response_a": "w2", "response_b": "w3", "label": "a"}
 BOT = {"role": "assistant", "content": "w2"}
 
 
@@ -59,6 +61,21 @@ PAIRS = [
         "JSON, CSV or Parquet",
         both(put("pairs/a.bin", GOOD), edit("pairs.jsonl", "pairs")),
     ),
+    Bad("answers-with-a-label", "row 1 holds one answer and a label", "docs/pairs.md", put("pairs.jsonl", jsonl([KTO]))),
+    Bad(
+        "no-known-format",
+        "no row has a format that is known; row 1 has left, right",
+        "",
+        put("pairs.jsonl", jsonl([{"left": 1, "right": 2}])),
+    ),
+    Bad(
+        "two-formats",
+        "rows of several formats: standard (row 1), labelled (row 61)",
+        "pairs_format",
+        put("pairs.jsonl", GOOD + jsonl([LABELLED])),
+    ),
+    Bad("a-split-of-a-file", "is a file, and has no configurations and no splits", "", option('pairs_split = "train"')),
+    Bad("a-branch-of-the-hub", "names no commit", "40 hexadecimal digits", edit('"pairs.jsonl"', '"hf://datasets/owner/name@main"')),
     Bad("empty", "pairs.jsonl: 0 training pairs, and 1 are asked for", "", put("pairs.jsonl", "")),
     Bad(
         "not-json",
@@ -118,6 +135,13 @@ PAIRS = [
         "no training pair of seed 0 is left: 45 of 45 are longer than 3 tokens",
         "raise train.max_length",
         edit("max_length = 40", "max_length = 3"),
+        code=1,
+    ),
+    Bad(
+        "too-long-and-refused",
+        "45 of 45 training pairs of seed 0 are longer than 3 tokens, the first is pairs.jsonl row",
+        "raise train.max_length",
+        edit("max_length = 40", 'max_length = 3\nover_long = "refuse"'),
         code=1,
     ),
 ]

@@ -112,6 +112,18 @@ OPTIONS = [
         edit("max_new_tokens", "max_tokens"),
     ),
     Bad("source-option-missing", "source: pairs_file must be given", "prefbench show", edit('pairs_file = "pairs.jsonl"\n', "")),
+    Bad(
+        "prompt-length-without-cut",
+        "train: max_prompt_length is for over_long",
+        "",
+        edit("max_length = 40", "max_length = 40\nmax_prompt_length = 9"),
+    ),
+    Bad(
+        "prompt-length-leaves-nothing",
+        "train: max_prompt_length leaves no token",
+        "",
+        edit("max_length = 40", 'max_length = 40\nover_long = "truncate"\nmax_prompt_length = 40'),
+    ),
     Bad("source-option-empty", "files: model is empty", "folder", edit('model = "sft"', 'model = ""')),
     Bad(
         "source-options-contradict",
