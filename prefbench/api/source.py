@@ -30,6 +30,10 @@ class Source(Component, ABC):
     def prepare(self, cache: Path, report: Callable[[str], None]) -> None:
         """Make or find what all cells share, under ``cache``. Cheap when done before; safe when two processes call it."""
 
+    def describe(self, cache: Path) -> list[str]:
+        """What the pairs are, in lines for people, such as their count and format; nothing where there is nothing to say. May read all pairs."""
+        return []
+
     @abstractmethod
     def models(self) -> Mapping[str, Path]:
         """Hugging Face folders by role: ``sft`` is where training starts and the reference; ``base`` where there is one. After ``prepare``."""

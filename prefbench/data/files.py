@@ -150,20 +150,22 @@ class Files(Source):
             report(f"files: {line}")
 
     def describe(self, cache: Path) -> list[str]:
-        """What the pairs are, in lines for people: counts and format, bad rows by reason, near-duplicates of questions. Reads all pairs."""
+        """Counts and format, bad rows by reason, and questions that are nearly training prompts. Raises PrefbenchError for what cannot be read."""
         training, held_out = self._split
         formats = " and ".join(dict.fromkeys(file.format for file in self._files))
-        found = [f"{len(training)} training pairs, {len(held_out)} held out, format {formats}"]
+        found = [f"{counted(len(training), 'training pair')}, {len(held_out)} held out, format {formats}"]
+        fate = {"drop": "dropped", "refuse": "refused"}[self.bad_rows]
         for file in self._files:
             if file.bad:
                 reasons = ", ".join(f"{count} {reason}" for reason, count in file.reasons.items())
-                found.append(
-                    f"{len(file.bad)} bad rows of {file.table.name} dropped: {reasons}; listed in {self._list_bad_rows(file, cache)}"
-                )
-        threshold = f"{SHARED:.0%} or more of its {WORDS}-word sequences are in one prompt"
+                rows = counted(len(file.bad), "bad row")
+                found.append(f"{rows} of {file.table.name} {fate}: {reasons}; listed in {self._list_bad_rows(file, cache)}")
+        threshold = f"{SHARED:.0%} or more of their {WORDS}-word sequences are in one prompt"
         for harness, ids in self._near_duplicates(cache).items():
             if ids:
-                found.append(f"{len(ids)} questions of {harness} are nearly a training prompt ({threshold}), the first has the id {ids[0]}")
+                found.append(
+                    f"{counted(len(ids), 'question')} of {harness} nearly in the training prompts ({threshold}), the first is {ids[0]}"
+                )
         return found
 
     def _list_bad_rows(self, file: PairFile, cache: Path) -> Path:
@@ -268,3 +270,8 @@ class Files(Source):
         for pair in training:
             sides[is_held_out(pair, self.held_out_share)].append(pair)
         return sides
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the plural unless it is one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

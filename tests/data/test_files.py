@@ -102,6 +102,13 @@ def test_dropped_rows_are_counted_by_reason_and_listed_in_a_file(folder: Path) -
     assert json.loads(listed.read_text())["rows"] == {"2": "not JSON", "4": "the same pair as row 1", "5": "not JSON"}
 
 
+def test_pairs_are_described_without_being_refused(folder: Path) -> None:
+    write_rows(folder / "pairs.jsonl", [standard(0), "{"])
+    counts, bad = source(folder).describe(folder / "cache")
+    assert counts == "1 training pair, 0 held out, format standard"
+    assert bad.startswith("1 bad row of pairs.jsonl refused: 1 not JSON; listed in ")
+
+
 # ---------------------------------------------------------------- splits and draws
 
 
@@ -377,8 +384,8 @@ def test_questions_that_a_training_prompt_repeats_are_reported_and_looked_for_on
         told: list[str] = []
         source(folder, alpaca_eval_questions="q.json").prepare(folder / "cache", told.append)
         assert told[1:] == [
-            "files: 1 questions of alpaca_eval are nearly a training prompt (50% or more of its 8-word sequences are in one prompt), "
-            f"the first has the id {first}"
+            "files: 1 question of alpaca_eval nearly in the training prompts (50% or more of their 8-word sequences are in one prompt), "
+            f"the first is {first}"
         ]
     assert len(list((folder / "cache" / "overlap").iterdir())) == 1
 

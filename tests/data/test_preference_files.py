@@ -62,7 +62,7 @@ def test_columns_are_read_by_name_and_those_of_the_format_come_by_themselves(tab
     assert pair.columns == {"score-gap": 2.0, "effort": 2.5}
 
 
-@pytest.mark.parametrize("value", [None, "much", float("nan"), float("inf"), [1]])
+@pytest.mark.parametrize("value", [None, "much", float("nan"), float("inf"), [1], 10**400])
 def test_a_column_without_a_number_is_a_bad_row(table: Any, value: Any) -> None:
     assert read_pairs(table({**STANDARD, "gap": value}), ["gap"]).bad == {1: "no number in 'gap'"}
 

@@ -46,7 +46,7 @@ def number(row: Row, name: str) -> float:
     """A finite number, which CSV has as text. Raises BadRowError where there is none."""
     try:
         value = float(row[name])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         bad(f"no number in {name!r}")
     return value if math.isfinite(value) else bad(f"no number in {name!r}")
 
