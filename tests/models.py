@@ -80,7 +80,9 @@ def word_tokenizer(padding_side: str = "right") -> PreTrainedTokenizerFast:
     """One token per word, with a chat template."""
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", padding_side=padding_side)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", padding_side=padding_side
+    )
     fast.chat_template = TEMPLATE
     return fast
 
