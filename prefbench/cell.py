@@ -222,7 +222,8 @@ class CellRun:
     def _write_card(self, training: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]]) -> None:
         """The model card of a trained policy. No stage depends on it: who reads the folder elsewhere does."""
         if self.cell.trained:
-            trained = Trained(self.cell, self.shop.track, self.shop.site.dtype, training, metrics)
+            shop = self.shop
+            trained = Trained(self.cell, shop.track, shop.site.dtype, shop.reference_weights, training, metrics)
             write_text(self._policy_folder() / CARD, model_card(trained))
 
     def _policy_folder(self) -> Path:
