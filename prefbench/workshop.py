@@ -26,7 +26,7 @@ from prefbench.registry import did_you_mean, load_registry
 from prefbench.store.files import read_packed_json
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
-from prefbench.train.adapters import fresh_policy
+from prefbench.train.adapters import adapted_layers, fresh_policy
 from prefbench.train.checkpoint import load_model, load_tokenizer, weights_digest
 from prefbench.train.device import device
 from prefbench.train.forward import Scorer, make_scorer
@@ -116,7 +116,10 @@ class Workshop:
     @cached_property
     def reference(self) -> Scorer:
         """The model that training starts from, and from which the policy's distance is measured."""
-        return self.load_scorer(self.source.models()["sft"])
+        scorer = self.load_scorer(self.source.models()["sft"])
+        if self.track.lora:
+            adapted_layers(scorer.model, self.track.lora.targets)  # a name of no layer is told here, and not after a column was computed
+        return scorer
 
     @cached_property
     def reference_weights(self) -> str:

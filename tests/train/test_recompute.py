@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,9 +31,9 @@ IDS = np.array([3, 17, 5, 0, 11, 20, 8])
 WAYS = [(True, False), (False, True), (True, True)]
 
 
-def job_with(model: torch.nn.Module, layers: bool, batches: bool, lora: LoraRules | None = None, objective=None) -> TrainJob:
-    job = make_job(objective or SortedMargins(), gradient_checkpointing=layers, gradient_accumulation=batches)
-    job = dataclasses.replace(job, scorer=fresh_policy(make_scorer(model, "float32"), lora, seed=0))
+def job_with(model: torch.nn.Module, layers: bool, batches: bool, lora: LoraRules | None = None, **changes: Any) -> TrainJob:
+    job = make_job(changes.get("objective", SortedMargins()), gradient_checkpointing=layers, gradient_accumulation=batches)
+    job = dataclasses.replace(job, scorer=fresh_policy(make_scorer(model, changes.get("dtype", "float32")), lora, seed=0))
     job.scorer.model.train()
     if layers:
         recompute_layers(job.scorer.model)
@@ -65,6 +66,12 @@ def test_gradients_of_adapters_with_dropout_are_the_plain_ones(layers, batches):
     rules = LoraRules(rank=2, dropout=0.3)
     plain = gradients(job_with(tiny_llama(), False, False, rules))
     assert relative_difference(gradients(job_with(tiny_llama(), layers, batches, rules)), plain) < 1e-6
+
+
+@pytest.mark.parametrize(("layers", "batches"), WAYS)
+def test_gradients_computed_in_bfloat16_are_the_plain_ones(layers, batches):
+    plain = gradients(job_with(forgetful(), False, False, dtype="bfloat16"))
+    assert relative_difference(gradients(job_with(forgetful(), layers, batches, dtype="bfloat16")), plain) < 1e-6
 
 
 def test_gradients_through_every_statistic_are_the_plain_ones():
