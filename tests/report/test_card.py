@@ -64,6 +64,12 @@ def test_a_card_states_method_pairs_seed_track_and_version():
         assert line in text, line
 
 
+def test_pairs_that_were_cut_are_counted_where_the_track_cuts():
+    cut = dataclasses.replace(trained(), training={"pairs": 38, "pairs_dropped": 0, "prompts_cut": 3, "answers_cut": 5})
+    counts = "38 to train on, 0 dropped as longer than the track allows, 3 with a cut prompt, 5 with a cut answer"
+    assert f"| Pairs | {counts} |" in model_card(cut)
+
+
 def test_scores_are_those_of_a_board_with_their_numbers_of_questions():
     text = card_of().text
     assert "| Judge win rate (%) | 54.3 | 805 |" in text
