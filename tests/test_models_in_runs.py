@@ -16,7 +16,7 @@ from prefbench.run import RunOptions, plan_run, run
 from prefbench.store.folder import Folder
 from prefbench.workshop import Site, Workshop
 from tests.bad_input.place import TRACK, good_folder
-from tests.train.test_checkpoint import log_probs_elsewhere
+from tests.train.test_checkpoint import log_probs_elsewhere, tensors_of
 
 LORA = """
 [lora]
@@ -24,19 +24,31 @@ rank = 4
 dropout = 0.1
 targets = ["q_proj", "v_proj", "down_proj"]
 """
-SPARING = "steps = 2\ngradient_checkpointing = true\ngradient_accumulation = true\nlearning_rate = 1e-2\n"
+SPARING = "gradient_checkpointing = true\ngradient_accumulation = true\n"
+COARSE = """
+[model]
+weights = "bfloat16"
+[schedulers.uniform]
+scheduler = "selective"
+column = "difficulty"
+"""
+TRACKS = {
+    "full": ("", ""),
+    "lora": (SPARING, LORA),
+    "coarse": ('dtype = "bfloat16"\n', LORA + COARSE),
+}
+"""More settings under [train], and more tables. The last trains policies for a column, over weights in bfloat16."""
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A good folder, with two tracks in it: full fine-tuning, and LoRA with everything recomputed."""
+    """A good folder, with three tracks in it, and a finished run of each."""
     folder = good_folder(tmp_path_factory.mktemp("place"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFBENCH_CACHE", str(folder / "cache"))
-        for name, text in (("full", TRACK), ("lora", TRACK + LORA)):
-            (folder / f"{name}.toml").write_text(
-                text.replace("steps = 2\n", SPARING if name == "lora" else "steps = 2\nlearning_rate = 1e-2\n")
-            )
+        for name, (settings, tables) in TRACKS.items():
+            text = TRACK.replace("steps = 2\n", f"steps = 2\nlearning_rate = 1e-2\n{settings}") + tables
+            (folder / f"{name}.toml").write_text(text)
             _workshops.clear()
             assert run(options(folder, name), lambda _: None).failed == {}
         yield folder
@@ -70,6 +82,14 @@ def test_plain_transformers_gives_the_log_ratios_that_the_run_measured(place):
 
 def json_lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+
+
+def test_a_run_over_weights_in_bfloat16_measures_what_it_saved(place):
+    """The untrained model is its own reference to the bit; the tuned one has moved, and is saved in its weights' dtype."""
+    results = {cell: record["result"]["metrics"] for cell, record in Folder(place / "coarse").records().items()}
+    assert results["sft.-.s0"]["kl"]["value"] == results["sft.-.s0"]["margin"]["value"] == 0.0
+    assert results["dpo.uniform.s0"]["kl"]["value"] > 0.0
+    assert {dtype for _, dtype in tensors_of(policy_of(place, "coarse")).values()} == {"BF16"}
 
 
 def test_the_record_says_how_models_were_loaded_and_trained(place):
