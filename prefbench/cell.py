@@ -22,6 +22,7 @@ from prefbench.engine.tasks import Report, WorkerSpentError, describe_error
 from prefbench.engine.worker import append
 from prefbench.errors import StorageError
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
+from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.identity import digest
 from prefbench.plan import Cell
 from prefbench.record import Outcome
@@ -82,7 +83,7 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
     if order.kind == "measure":
         return measure(shop, order.seed, list(order.candidates))
     if order.kind == "calibrate":
-        shop.calibration(order.harness)
+        shop.calibration(order.harness, report)
         return None
     if order.kind == "data":
         pairs = shop.data(order.seed).pairs
@@ -170,7 +171,14 @@ class CellRun:
 
     def _result(self) -> dict[str, Any]:
         trained = self._stage("train", self._train, self._trained_is_whole)
-        answered = self._stage("answer", self._answer, lambda found: self._lines_are_whole("answers", found))
+        # With the weights: trained again, on another device say, a policy may not be the same to the last bit.
+        kept = KeptAnswers(self.folder / "answers.jsonl", digest([self.cell.keys["answer"], trained["weights_sha256"]]))
+        answered = self._stage(
+            "answer",
+            lambda clocks: self._answer(Progress(self.report, kept), clocks),
+            lambda found: self._lines_are_whole("answers", found),
+        )
+        kept.remove()
         judged = self._stage("judge", self._judge, lambda found: self._lines_are_whole("judged", found))
         scored = self._stage("score", self._score, self._items_are_whole)
         weights = {"weights_sha256": trained["weights_sha256"], "training": trained["training"], "answers_sha256": answered}
@@ -220,10 +228,10 @@ class CellRun:
     def _policy_folder(self) -> Path:
         return self.folder / "policy" if self.cell.trained else self.shop.model_folder(self.cell.row.method)
 
-    def _answer(self, clocks: Clocks) -> dict[str, str]:
-        policy = self.shop.policy(self.shop.load_scorer(self._policy_folder()), self.cell.seed, self.report)
-        harnesses = self.shop.harnesses
-        rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
+    def _answer(self, progress: Progress, clocks: Clocks) -> dict[str, str]:
+        folder, harnesses = self._policy_folder(), self.shop.harnesses
+        with self.shop.policy(self.shop.load_scorer(folder), folder, self.cell.seed, progress) as policy:
+            rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
         with clocks.time("io"):
             return {name: write_lines(self._lines("answers", name), found) for name, found in rows.items()}
 

@@ -19,6 +19,7 @@ from prefbench.engine.local import InProcessEngine, ProcessEngine
 from prefbench.engine.stop import StopRequest, heeding_signals
 from prefbench.engine.tasks import Engine, Event, OnEvent, Task, Watch
 from prefbench.errors import PrefbenchError
+from prefbench.evaluate.vllm_backend import refuse_missing
 from prefbench.identity import digest
 from prefbench.ledger import Ledger
 from prefbench.plan import FAILED, FINISHED, Cell, CellState, Planner, cell_states
@@ -130,6 +131,8 @@ def run(options: RunOptions, on_event: OnEvent, on_plan: Callable[[Planned], Non
         planned = planned.looked_at_again()
         if not planned.folder.track.exists() or not planned.pending:
             keep_track(planned)
+        if planned.pending and planned.track.answers.backend == "vllm":
+            refuse_missing()  # now, and not behind a training
         on_plan(planned)
         failed = planned.failed | (_run_pending(planned, options, request, on_event) if planned.pending else {})
         board = render(planned.folder.root, planned.planner.harnesses())

@@ -44,7 +44,7 @@ def test_batching_and_company_change_no_answer(monkeypatch):
     model, tokenizer = tiny_llama(), word_tokenizer()
     together = generate(model, tokenizer, PROMPTS, IDS, SAMPLING, Draws(3, "test"))
     alone = generate(model, tokenizer, PROMPTS[2:3], IDS[2:3], SAMPLING[2:3], Draws(3, "test"))
-    monkeypatch.setitem(answers.CACHE_BYTES, "cpu", 1)
+    monkeypatch.setattr(answers, "CPU_CACHE_BYTES", 1)
     assert generate(model, tokenizer, PROMPTS, IDS, SAMPLING, Draws(3, "test")) == together
     assert alone == together[2:3]
 
