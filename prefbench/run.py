@@ -125,14 +125,14 @@ def run(options: RunOptions, on_event: OnEvent, on_plan: Callable[[Planned], Non
     be written.
     """
     planned = plan_run(options)
+    if planned.pending and planned.track.answers.backend == "vllm":
+        refuse_missing()  # now, and not behind a training
     request = StopRequest(None if options.max_minutes is None else time.monotonic() + 60 * options.max_minutes)
     with alone_in(planned.folder), heeding_signals(request):
         heal(planned.folder)
         planned = planned.looked_at_again()
         if not planned.folder.track.exists() or not planned.pending:
             keep_track(planned)
-        if planned.pending and planned.track.answers.backend == "vllm":
-            refuse_missing()  # now, and not behind a training
         on_plan(planned)
         failed = planned.failed | (_run_pending(planned, options, request, on_event) if planned.pending else {})
         board = render(planned.folder.root, planned.planner.harnesses())
