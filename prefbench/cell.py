@@ -6,7 +6,7 @@ import dataclasses
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging import WARNING, Handler, LogRecord
 from pathlib import Path
@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from prefbench.config import UNTRAINED, Row
 from prefbench.engine.memory import is_out_of_memory
-from prefbench.engine.tasks import Report, WorkerSpentError, describe_error
+from prefbench.engine.tasks import Report, TaskStoppedError, WorkerSpentError, describe_error
 from prefbench.engine.worker import append
 from prefbench.errors import StorageError
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
@@ -112,7 +112,8 @@ class _Teller(Handler):
         self.report = report
 
     def emit(self, record: LogRecord) -> None:
-        self.report({"warning": record.getMessage()})
+        with suppress(TaskStoppedError):  # a warning, which a signal may bring at any line, is no place to stop: the next report is
+            self.report({"warning": record.getMessage()})
 
 
 def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float]:
