@@ -176,7 +176,7 @@ class CellRun:
         kept = KeptAnswers(self.folder / "answers.jsonl", digest([self.cell.keys["answer"], trained["weights_sha256"]]))
         answered = self._stage(
             "answer",
-            lambda clocks: self._answer(Progress(self.report, kept), clocks),
+            lambda clocks: self._answer(kept, clocks),
             lambda found: self._lines_are_whole("answers", found),
         )
         kept.remove()
@@ -229,9 +229,10 @@ class CellRun:
     def _policy_folder(self) -> Path:
         return self.folder / "policy" if self.cell.trained else self.shop.model_folder(self.cell.row.method)
 
-    def _answer(self, progress: Progress, clocks: Clocks) -> dict[str, str]:
+    def _answer(self, kept: KeptAnswers, clocks: Clocks) -> dict[str, str]:
         folder, harnesses = self._policy_folder(), self.shop.harnesses
-        with self.shop.policy(self.shop.load_scorer(folder), folder, self.cell.seed, progress) as policy:
+        clocks.seconds["answer"] = kept.seconds()  # of runs that were killed: what an answer costs does not depend on that
+        with self.shop.policy(self.shop.load_scorer(folder), folder, self.cell.seed, Progress(self.report, kept)) as policy:
             rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
         with clocks.time("io"):
             return {name: write_lines(self._lines("answers", name), found) for name, found in rows.items()}

@@ -120,6 +120,20 @@ def test_a_killed_run_goes_on_with_the_next_batch(place, drawn, monkeypatch, kep
     assert stored(place) == stored(place, "undisturbed")
 
 
+def test_what_finished_answers_took_is_charged_to_the_cell_that_goes_on(place, drawn, monkeypatch):
+    add = KeptAnswers.add
+    monkeypatch.setattr(KeptAnswers, "add", lambda self, lines: add(self, [{**line, "seconds": 1000.0} for line in lines]))
+
+    def interrupt(event: Event) -> None:
+        if event.task == "sft.-.s0" and event.kind == "progress" and event.data.get("answers") == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    run(options(place), interrupt)
+    run(options(place), lambda _: None)
+    seconds = Folder(place / "run").read_record("sft.-.s0")["clocks"]["answer"]
+    assert 6000 < seconds < 6100  # two batches of three, and what the others really took
+
+
 KILLS_ITSELF = """
 import os, signal
 from prefbench.evaluate.kept_answers import KeptAnswers

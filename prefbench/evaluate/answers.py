@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -152,9 +153,11 @@ def _kept_or_drawn(
     names = [row.digest(source) for row in rows]
     found = kept.find(names)
     if found is None:
+        start = time.perf_counter()
         found = draw(rows)
+        about = {"stream": source.stream, "seconds": (time.perf_counter() - start) / len(rows)}
         lines = zip(rows, names, found, strict=True)
-        kept.add({"stream": source.stream, "id": row.id, "asked": name, "tokens": tokens} for row, name, tokens in lines)
+        kept.add({**about, "id": row.id, "asked": name, "tokens": tokens} for row, name, tokens in lines)
     return found
 
 

@@ -20,7 +20,8 @@ from prefbench.store.sealed import sealed, unsealed
 class KeptAnswers:
     """An append-only file of token ids under one key, a sealed line per answer; lines of another key are of no use, and go.
 
-    A line names the key, the stream, the question's id, and in ``asked`` the digest of all that decides the answer.
+    A line names the key, the stream, the question's id, in ``asked`` the digest of all that decides the answer, its ``tokens``, and the
+    ``seconds`` that they took: an equal share of its batch's.
     """
 
     path: Path
@@ -28,13 +29,17 @@ class KeptAnswers:
 
     def find(self, asked: Sequence[str]) -> list[list[int]] | None:
         """The token ids of some answers, or None unless all of them are finished."""
-        found = [self._tokens[name] for name in asked if name in self._tokens]
+        found: list[list[int]] = [self._lines[name]["tokens"] for name in asked if name in self._lines]
         return found if len(found) == len(asked) else None
 
+    def seconds(self) -> float:
+        """What all of them took."""
+        return float(sum(line["seconds"] for line in self._lines.values()))
+
     def add(self, answers: Iterable[Mapping[str, Any]]) -> None:
-        """Append answers (``stream``, ``id``, ``asked``, ``tokens``), flushed to disk. Raises StorageError where they cannot be written."""
+        """Append answers, lines without their key, flushed to disk. Raises StorageError where they cannot be written."""
         lines = [{"key": self.key, **answer} for answer in answers]
-        self._tokens.update({line["asked"]: line["tokens"] for line in lines})
+        self._lines.update({line["asked"]: line for line in lines})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
@@ -49,8 +54,8 @@ class KeptAnswers:
         self.path.unlink(missing_ok=True)
 
     @cached_property
-    def _tokens(self) -> dict[str, list[int]]:
-        """The answers by ``asked``. What else the file holds is dropped from it: a half-written last line would spoil the next one."""
+    def _lines(self) -> dict[str, dict[str, Any]]:
+        """The lines by ``asked``. What else the file holds is dropped from it: a half-written last line would spoil the next one."""
         if not self.path.exists():
             return {}
         lines = self.path.read_bytes().splitlines(keepends=True)
@@ -59,7 +64,7 @@ class KeptAnswers:
             self.remove()
         elif len(kept) < len(lines):
             write_bytes(self.path, b"".join(line for line, _ in kept))
-        return {content["asked"]: content["tokens"] for _, content in kept}
+        return {content["asked"]: content for _, content in kept}
 
     def _content(self, line: bytes) -> dict[str, Any] | None:
         """What a line says; None for one that is torn, changed, or of another key."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -103,6 +105,16 @@ def test_answers_of_a_halved_batch_are_those_of_the_whole_one(monkeypatch):
 
     monkeypatch.setattr(answers, "_generate_batch", small)
     assert generate(model, tokenizer, *asked) == whole
+
+
+def test_on_a_gpu_half_of_what_is_free_is_filled_with_a_power_of_two_of_rows(monkeypatch):
+    settings = tiny_llama().config
+    model = SimpleNamespace(device=torch.device("cuda"), config=settings, dtype=torch.float32)
+    rows = [Asked(str(i), [5] * 6, Sampling(max_new_tokens=4)) for i in range(30)]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (20 * 10 * 256, 10**9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 9 * 10 * 256)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5 * 10 * 256)
+    assert [len(batch) for batch in answers._batches(model, rows)] == [8, 8, 8, 6]  # (20 + 9 - 5) / 2 = 12 rows fit
 
 
 def test_batches_fill_the_budget_and_no_more(monkeypatch):

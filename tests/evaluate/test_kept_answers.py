@@ -126,6 +126,14 @@ def test_the_fresh_answers_of_held_out_are_kept_too(tmp_path, drawn, world):
     assert len(drawn) == 3
 
 
+def test_the_seconds_that_answers_took_are_kept_with_them(tmp_path):
+    kept = KeptAnswers(tmp_path / "kept", "key")
+    line = {"stream": "x", "tokens": [1], "seconds": 0.25}
+    kept.add([{**line, "id": "a", "asked": "1"}, {**line, "id": "b", "asked": "2"}])
+    assert kept.seconds() == KeptAnswers(tmp_path / "kept", "key").seconds() == 0.5
+    assert KeptAnswers(tmp_path / "kept", "another").seconds() == 0.0
+
+
 def test_where_no_line_can_be_written_the_error_names_the_file(tmp_path):
     (tmp_path / "file").write_text("")
     kept = KeptAnswers(tmp_path / "file" / "kept", "key")
