@@ -71,6 +71,7 @@ def execute(order: Order, report: Report) -> Any:
     torch.set_num_threads(order.threads)
     logging.disable_progress_bar()  # a bar per model file would fill the log of a run
     shop = workshop(order.site)
+    shop.report = report
     with telling_warnings(report):
         return perform(order, shop, report)
 
@@ -83,7 +84,7 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
     if order.kind == "measure":
         return measure(shop, order.seed, list(order.candidates))
     if order.kind == "calibrate":
-        shop.calibration(order.harness, report)
+        shop.calibration(order.harness)
         return None
     if order.kind == "data":
         pairs = shop.data(order.seed).pairs

@@ -83,9 +83,11 @@ class Workshop:
         self.registry = load_registry(site.plugin_files)
         self.planner = Planner(site.track, self.registry, site.dtype)
         self.data = lru_cache(maxsize=2)(self._data)
+        self.calibration = lru_cache(maxsize=None)(self._calibration)
+        self.report: Report = lambda _: None
+        """Told how far the task at hand is; a task sets its own."""
         self._source: Source | None = None
         self._reference_sums: dict[str, np.ndarray] = {}
-        self._calibrations: dict[str, Calibration] = {}
 
     def prepare(self, report: Callable[[str], None]) -> None:
         """Make or find what all cells share."""
@@ -228,19 +230,14 @@ class Workshop:
 
     # ---------------------------------------------------------------- calibration
 
-    def calibration(self, harness: str, report: Report = lambda _: None) -> Calibration:
+    def _calibration(self, harness: str) -> Calibration:
         """What a harness fixed for this track: from the cache, or made with the reference and cached; its numbers are put into the run folder."""
-        if harness not in self._calibrations:
-            self._calibrations[harness] = self._calibration(harness, report)
-        return self._calibrations[harness]
-
-    def _calibration(self, harness: str, report: Report) -> Calibration:
         key = self._calibration_key(harness)
         path = self.site.cache / "calibration" / f"{key}.json.gz"
         stored = read_or_set_aside(path, read_sealed)
         if stored is None:
             kept = KeptAnswers(path.with_name(f"{key}.answers.jsonl"), key)
-            with self.policy(self.reference, self.source.models()["sft"], CALIBRATION_SEED, Progress(report, kept)) as policy:
+            with self.policy(self.reference, self.source.models()["sft"], CALIBRATION_SEED, Progress(self.report, kept)) as policy:
                 made = self.harnesses[harness].calibrate(policy, self.judge, self.source)
             write_sealed(path, {"texts": dict(made.texts), "numbers": dict(made.numbers)})
             kept.remove()

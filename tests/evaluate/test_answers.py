@@ -125,6 +125,11 @@ def test_a_row_that_draws_from_everything_is_not_moved_by_one_that_does_not():
     assert not torch.equal(alone[1::2], together[1::2])
 
 
+def test_a_nucleus_of_everything_holds_the_rarest_tokens_too():
+    probability = torch.tensor([[0.0, -50.0, -60.0, -45.0]], dtype=torch.float64).softmax(-1)  # the first is 1, to the last bit
+    assert torch.equal(answers._nucleus(probability, torch.ones(1, 1, dtype=torch.float64)), probability)
+
+
 def test_of_equally_probable_tokens_the_lower_ids_are_in_the_nucleus():
     uniform = torch.linspace(0, 1 - 1e-9, 50, dtype=torch.float64)
     column = [torch.full((50, 1), value, dtype=torch.float64) for value in (1.0, 0.5)]
