@@ -6,7 +6,7 @@ import dataclasses
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging import WARNING, Handler, LogRecord
 from pathlib import Path
@@ -18,10 +18,11 @@ from transformers.utils import logging
 
 from prefbench.config import UNTRAINED, Row
 from prefbench.engine.memory import is_out_of_memory
-from prefbench.engine.tasks import Report, WorkerSpentError, describe_error
+from prefbench.engine.tasks import Report, TaskStoppedError, WorkerSpentError, describe_error
 from prefbench.engine.worker import append
 from prefbench.errors import StorageError
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
+from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.identity import digest
 from prefbench.plan import Cell
 from prefbench.record import Outcome
@@ -71,6 +72,7 @@ def execute(order: Order, report: Report) -> Any:
     torch.set_num_threads(order.threads)
     logging.disable_progress_bar()  # a bar per model file would fill the log of a run
     shop = workshop(order.site)
+    shop.report = report
     with telling_warnings(report):
         return perform(order, shop, report)
 
@@ -123,7 +125,8 @@ class _Teller(Handler):
         self.report = report
 
     def emit(self, record: LogRecord) -> None:
-        self.report({"warning": record.getMessage()})
+        with suppress(TaskStoppedError):  # a warning, which a signal may bring at any line, is no place to stop: the next report is
+            self.report({"warning": record.getMessage()})
 
 
 def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float]:
@@ -182,7 +185,14 @@ class CellRun:
 
     def _result(self) -> dict[str, Any]:
         trained = self._stage("train", self._train, self._trained_is_whole)
-        answered = self._stage("answer", self._answer, lambda found: self._lines_are_whole("answers", found))
+        # With the weights: trained again, on another device say, a policy may not be the same to the last bit.
+        kept = KeptAnswers(self.folder / "answers.jsonl", digest([self.cell.keys["answer"], trained["weights_sha256"]]))
+        answered = self._stage(
+            "answer",
+            lambda clocks: self._answer(kept, clocks),
+            lambda found: self._lines_are_whole("answers", found),
+        )
+        kept.remove()
         judged = self._stage("judge", self._judge, lambda found: self._lines_are_whole("judged", found))
         scored = self._stage("score", lambda _: self._score(trained["training"]), self._items_are_whole)
         weights = {"weights_sha256": trained["weights_sha256"], "training": trained["training"], "answers_sha256": answered}
@@ -240,10 +250,11 @@ class CellRun:
     def _policy_folder(self) -> Path:
         return self.folder / "policy" if self.cell.trained else self.shop.model_folder(self.cell.row.method)
 
-    def _answer(self, clocks: Clocks) -> dict[str, str]:
-        policy = self.shop.policy(self.shop.load_scorer(self._policy_folder()), self.cell.seed, self.report)
-        harnesses = self.shop.harnesses
-        rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
+    def _answer(self, kept: KeptAnswers, clocks: Clocks) -> dict[str, str]:
+        folder, harnesses = self._policy_folder(), self.shop.harnesses
+        clocks.seconds["answer"] = kept.seconds()  # of runs that were killed: what an answer costs does not depend on that
+        with self.shop.policy(self.shop.load_scorer(folder), folder, self.cell.seed, Progress(self.report, kept)) as policy:
+            rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
         with clocks.time("io"):
             return {name: write_lines(self._lines("answers", name), found) for name, found in rows.items()}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,7 +21,9 @@ from prefbench.data.content import check_chat_template
 from prefbench.data.tokens import TokenPairs, tokenise_pairs
 from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
+from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.evaluate.policy import ModelPolicy
+from prefbench.evaluate.vllm_backend import VllmEngine
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
 from prefbench.plan import Planner
 from prefbench.registry import did_you_mean, load_registry
@@ -83,6 +86,8 @@ class Workshop:
         self.planner = Planner(site.track, self.registry, site.dtype)
         self.data = lru_cache(maxsize=2)(self._data)
         self.calibration = lru_cache(maxsize=None)(self._calibration)
+        self.report: Report = lambda _: None
+        """Told how far the task at hand is; a task sets its own."""
         self._source: Source | None = None
         self._reference_sums: dict[str, np.ndarray] = {}
 
@@ -147,9 +152,18 @@ class Workshop:
         """A model folder as a scorer."""
         return make_scorer(load_model(folder, device(), self.track.model), self.site.dtype)
 
-    def policy(self, scorer: Scorer, seed: int, report: Report = lambda _: None) -> ModelPolicy:
-        """A model under evaluation, its draws under ``seed``."""
-        return ModelPolicy(scorer, self.reference, self.tokenizer, seed, self.track.train.micro_batch_tokens, self._reference_sums, report)
+    @contextmanager
+    def policy(self, scorer: Scorer, folder: Path, seed: int, progress: Progress) -> Iterator[ModelPolicy]:
+        """A model under evaluation, the one of a folder, its draws under ``seed``; what it took to draw answers is given back at the end."""
+        engine = None
+        if self.track.answers.backend == "vllm":
+            engine = VllmEngine(folder, scorer.model, self.site.dtype, self.track.model.trust_remote_code, seed)
+        tokens, sums = self.track.train.micro_batch_tokens, self._reference_sums
+        policy = ModelPolicy(scorer, self.reference, self.tokenizer, seed, tokens, sums, progress, engine)
+        try:
+            yield policy
+        finally:
+            policy.release()
 
     def _data(self, seed: int) -> SeedData:
         pairs = self.source.pairs(seed)
@@ -237,11 +251,15 @@ class Workshop:
 
     def _calibration(self, harness: str) -> Calibration:
         """What a harness fixed for this track: from the cache, or made with the reference and cached; its numbers are put into the run folder."""
-        path = self.site.cache / "calibration" / f"{self._calibration_key(harness)}.json.gz"
+        key = self._calibration_key(harness)
+        path = self.site.cache / "calibration" / f"{key}.json.gz"
         stored = read_or_set_aside(path, read_sealed)
         if stored is None:
-            made = self.harnesses[harness].calibrate(self.policy(self.reference, CALIBRATION_SEED), self.judge, self.source)
+            kept = KeptAnswers(path.with_name(f"{key}.answers.jsonl"), key)
+            with self.policy(self.reference, self.source.models()["sft"], CALIBRATION_SEED, Progress(self.report, kept)) as policy:
+                made = self.harnesses[harness].calibrate(policy, self.judge, self.source)
             write_sealed(path, {"texts": dict(made.texts), "numbers": dict(made.numbers)})
+            kept.remove()
             stored = read_sealed(path)
         # The folder may hold those of another judge, from before the track was changed.
         if stored["numbers"] and stored["numbers"] != read_or_set_aside(self.folder.artefact_path(harness), read_packed_json):
