@@ -139,7 +139,7 @@ class Client:
         except openai.APIStatusError as error:
             return self._refusal(error, body, worst)
         except openai.APIConnectionError as error:  # what was sent may have been answered, and billed: it stays reserved
-            raise _RetryError(self.server.scrubbed(f"{error} {error.__cause__ or ''}".strip())) from None
+            raise _RetryError(self.server.scrubbed(str(error.__cause__ or error))) from None
         except (ValueError, LookupError, TypeError, AttributeError):
             raise _RetryError("the server's answer is no chat completion") from None
         if (used := usage_of(raw)) is not None:

@@ -58,6 +58,7 @@ class TestLocalModelKeepsItsContract(JudgeContract):
         type(self).variants = ({"model": str(folder), "max_new_tokens": 3},)
 
 
+@torch.inference_mode()
 def log_prob(folder: Path, prompt: str, text: str) -> float:
     """Of a text behind a prompt, a forward of the whole model per token."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
