@@ -144,6 +144,7 @@ EMBEDDED = """
 from prefbench.api import Judge, JudgeReply
 
 
+@dataclass
 class Coin(Judge):
     name = "coin"
 
