@@ -31,6 +31,11 @@ class Annotations:
     items: tuple[Mapping[str, Any], ...]
     keys: tuple[Key, ...]
 
+    @property
+    def named_by_text(self) -> bool:
+        """Whether the rows do not say which row of the set they are about."""
+        return any(isinstance(key, str) for key in self.keys)
+
     def places(self, order: Sequence[str] | None) -> dict[Key, str]:
         """Item ids by instruction, and by row of the set: its row in ``order`` (instructions), else the row that it names, else its own."""
         rows = None if order is None else {text: row for row, text in enumerate(order)}

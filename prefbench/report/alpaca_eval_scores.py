@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from prefbench.evaluate.stand_ins import quiet_root, stand_ins
 from prefbench.report.stats import Estimate, crossed, fitted, question_draws
 
 Row = dict[str, object]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ def score_annotations(annotations: Annotations, known: SetFiles) -> Row:
         return {**names, **scored(items, Calibration(), size), "why_no_length_control": reason}
     if known.order is not None:
         tables.refuse_other_set(len(known.order), "--references")
+    elif annotations.named_by_text and len(items) != tables.size:
+        logger.warning(
+            "%s: %d judgments beside tables of %d rows are matched by position, as alpaca-eval does; --references matches them by instruction",
+            annotations.model,
+            len(items),
+            tables.size,
+        )
     return {**names, **scored(items, Calibration(numbers=tables.numbers(annotations.places(known.order))), size)}
 
 
