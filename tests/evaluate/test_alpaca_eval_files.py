@@ -114,7 +114,7 @@ def test_without_tables_there_is_a_win_rate_and_a_reason(world: Any, asked: list
 
 def test_a_question_without_a_reference_is_named(world: Any, asked: list[Question], tmp_path: Path) -> None:
     given = source(world, asked, references=write(tmp_path / "o.json", outputs(asked)[:-1]))
-    with pytest.raises(PrefbenchError, match="o.json has no reference output to 'What is 59 plus 59"):
+    with pytest.raises(PrefbenchError, match=r"o\.json has no reference output to 'What is 59 plus 59"):
         AlpacaEval().calibrate(None, world.length_lover(), given)  # type: ignore[arg-type]
 
 
