@@ -142,8 +142,8 @@ def read_tables(gamed: Path, difficulty: Path | None) -> Tables:
     Preferences are on a scale from 0 to 1, or on that of annotations from 1 to 2. Raises PrefbenchError for another shape.
     """
     rows = _table(gamed, ("model", "std_delta_len"))
-    difficulties = rows if difficulty is None else _table(difficulty, ())
-    return Tables(_difficulties(difficulty or gamed, difficulties), _gamed(gamed, rows))
+    by_model = _gamed(gamed, rows)
+    return Tables(_difficulties(difficulty or gamed, rows if difficulty is None else _table(difficulty, ())), by_model)
 
 
 def _difficulties(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[Key, float]:
