@@ -275,6 +275,9 @@ def test_outputs_are_judged_as_the_track_says(tmp_path: Path, track: list[object
     assert (one["harness"], one["annotator"]) == ("alpaca_eval_1", "alpaca_eval_gpt4")
     assert one["win_rate"] > 75, "who is right wins; where both are wrong, the ranking prefers the second"
     assert not (tmp_path / "run" / "records").exists(), "nothing is trained"
+    (tmp_path / "run" / "spent.json").write_text("{}")
+    again, _ = score(tmp_path / "outputs.jsonl.gz", *track)
+    assert again == two, "the folder is this track's, whatever its judge left there"
 
 
 def test_questions_that_are_not_answered_are_counted(tmp_path: Path, track: list[object]) -> None:
