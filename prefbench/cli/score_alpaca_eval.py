@@ -92,7 +92,8 @@ def _judged(files: list[Path], place: Place) -> Iterator[Row]:
     harnesses = [harness for harness in workshop.harnesses.values() if isinstance(harness, HeadToHead)]
     if not harnesses:
         raise PrefbenchError(f"{place.track}: no harness of AlpacaEval", 'add [[harness]] with name = "alpaca_eval" to the track')
-    keep_track(planned)  # what the judge spends is counted in the folder: it has to say whose it is
+    if not planned.folder.track.exists():
+        keep_track(planned)  # what the judge spends is counted in the folder: it has to say whose it is
     for path in files:
         for harness in harnesses:
             published = workshop.source.files(harness.name).get("references")
