@@ -79,7 +79,9 @@ def test_what_fastchat_cannot_read_is_null_and_counted(world: Any, questions: An
         ("between [4] and [5]", None),
     ],
 )
-def test_a_verdict_that_says_two_things_is_null_and_counted_apart(world: Any, questions: Any, rows: Any, text: str, score: int | None) -> None:
+def test_a_verdict_that_says_two_things_is_null_and_counted_apart(
+    world: Any, questions: Any, rows: Any, text: str, score: int | None
+) -> None:
     """FastChat would take the first: an answer that makes the judge quote a rating would grade itself."""
     items, _ = grade(world, questions, rows, ALL_GOOD | {("w", 1): text})
     item = next(item for item in items if item["id"] == "w/1")

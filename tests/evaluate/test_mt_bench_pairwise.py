@@ -54,7 +54,7 @@ class Asked:
 
 def prefers_own(request: JudgeRequest) -> JudgeReply:
     """A judge that finds the answer that begins with own the better, wherever it stands."""
-    first, second = request.answers
+    first, _ = request.answers
     return JudgeReply("Verdict: [[A]]" if first[-1].startswith("own") else "Verdict: [[B]]")
 
 

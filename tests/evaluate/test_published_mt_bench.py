@@ -116,7 +116,9 @@ def shown_answers(questions: list[Question], rows: Mapping[Turn, Mapping[str, An
     found = []
     for question in questions:
         first, second = ((rows[question.id, turn], turn) for turn in (1, 2))
-        answers = [cut(prompts[row["judge"][1]]["prompt_template"], question, row["user_prompt"], turn)[-1] for row, turn in (first, second)]
+        answers = [
+            cut(prompts[row["judge"][1]]["prompt_template"], question, row["user_prompt"], turn)[-1] for row, turn in (first, second)
+        ]
         found.append({"id": question.id, "answers": answers})
     return found
 
