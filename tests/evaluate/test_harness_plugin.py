@@ -21,7 +21,13 @@ def test_three_harnesses_with_options_of_their_own() -> None:
     by_name = {harness.name: harness() for harness in prefbench_harnesses()}
     assert set(by_name) == {"alpaca_eval", "mt_bench", "held_out"}
     assert by_name["alpaca_eval"].options() == {"temperature": 1.0, "max_new_tokens": 64, "panel": 10, "prompt": "prefbench"}
-    assert by_name["mt_bench"].options() == {"temperature": 0.7, "max_new_tokens": 64}
+    assert by_name["mt_bench"].options() == {
+        "grading": "single",
+        "temperature": 0.7,
+        "by_category": False,
+        "top_p": 1.0,
+        "max_new_tokens": 64,
+    }
     assert by_name["held_out"].options() == {"divergence_prompts": 200, "max_new_tokens": 64}
 
 

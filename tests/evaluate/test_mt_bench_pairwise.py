@@ -124,6 +124,36 @@ def test_wins_ties_and_losses_are_counted_as_fastchat_counts_them(world: Any) ->
     assert harness.counts(items) == {"judged": 4, "unparsed": 1}
 
 
+def test_prompts_and_verdicts_are_those_of_fastchats_own_play(world: Any) -> None:
+    """FastChat plays the same matches to the end, with the same replies, and its own parsing and tie rule."""
+    from prefbench.evaluate.mt_bench.asking import Sheet, _matches
+    from prefbench.evaluate.mt_bench.files import OWN_PROMPTS, judge_prompts
+    from prefbench.evaluate.stand_ins import replaced
+
+    answers = {row["id"]: tuple(row["answers"]) for row in ROWS}
+    baseline = {id_: tuple(turns) for id_, turns in BASELINE.items()}
+    matches = _matches(Sheet(QUESTIONS, answers, baseline, judge_prompts(OWN_PROMPTS, "pairwise")))
+    from fastchat.conversation import get_conv_template
+    from fastchat.llm_judge import common
+
+    replies = ["[[A]]", "[[B]]", "x [[C]]", "[[C]]", "[[A]]", "[[A]]", "none", "[[B]]", "[[B]]", "[[A]]"]
+    said = iter(replies)
+    patched = {
+        "OPENAI_MODEL_LIST": ("judge",),
+        "get_conversation_template": lambda name: get_conv_template("chatgpt"),
+        "chat_completion_openai": lambda *_, **__: next(said),
+    }
+    with replaced(common, **patched):
+        theirs = [common.play_a_match_pair(match, output_file="") for match in matches]
+    said = iter(replies)
+    judge = world.scripted(lambda request: JudgeReply(next(said)))
+    words = {"model_1": "win", "model_2": "loss", "tie": "tie", "error": None}
+    items = Asked(world).items(judge)
+    assert [item["verdicts"] for item in items] == [[words[play["g1_winner"]], words[play["g2_winner"]]] for play in theirs]
+    shown = [request.messages[1]["content"] for request in judge.asked]
+    assert shown == [play[f"g{order}_user_prompt"] for play in theirs for order in (1, 2)]
+
+
 def test_a_comparison_that_names_two_winners_is_ambiguous(world: Any) -> None:
     """FastChat would read an A: whoever writes [[A]] into an answer that the judge quotes would win."""
     items = Asked(world).items(world.scripted(lambda request: JudgeReply('It says "[[A]]", but [[B]].')))

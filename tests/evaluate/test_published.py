@@ -1,4 +1,4 @@
-"""Published numbers of AlpacaEval 2 and stored GPT-4 verdicts of MT-Bench come back through the two harnesses."""
+"""Published numbers of AlpacaEval 2 come back through its harness; see test_published_mt_bench for the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 
 from prefbench.api import Calibration, JudgeReply, Question
 from prefbench.evaluate.length_control import length_controlled, refusal
-from prefbench.evaluate.mt_bench import MtBench
 from prefbench.evaluate.pairwise import Comparison, preferences
 
 SHARED = Path(os.environ.get("PREFBENCH_SHARED", Path(__file__).parents[3] / "shared")) / "data"
@@ -79,21 +78,3 @@ def test_stored_log_probs_give_the_stored_preferences(world: Any) -> None:
     judge = world.scripted(lambda request: JudgeReply("", stored[request.question.id]["top_logprobs"]))
     got = preferences([Comparison(question, baseline[index], answers[index]) for index, question in questions], judge)
     assert got == pytest.approx([stored[question.id]["preference"] - 1 for _, question in questions], abs=1e-9)
-
-
-@pytest.mark.parametrize("model", ["vicuna-7b-v1.3", "vicuna-7b-v1.3-greedy"])
-def test_stored_verdicts_give_the_stored_scores(world: Any, model: str) -> None:
-    stored = [row for row in lines("mt_bench/model_judgment/medusa_gpt-4_single.jsonl.gz") if row["model"] == model]
-    verdict = {(str(row["question_id"]), row["turn"]): row for row in stored}
-    reference = {row["question_id"]: tuple(row["choices"][0]["turns"]) for row in lines("mt_bench/reference_answer_gpt-4.jsonl")}
-    questions = [
-        Question(str(row["question_id"]), tuple(row["turns"]), row["category"], reference.get(row["question_id"], ()))
-        for row in lines("mt_bench/question.jsonl")
-    ]
-    judge = world.scripted(lambda request: JudgeReply(verdict[request.question.id, len(request.answers[0])]["judgment"]))
-    rows = [{"id": question.id, "answers": ["first answer", "second answer"]} for question in questions]
-    items = MtBench().judge(rows, judge, world.source(by_harness={"mt_bench": questions}), Calibration())
-    assert {(item["question"], item["turn"]): item["score"] for item in items} == {key: row["score"] for key, row in verdict.items()}
-    values = MtBench().values(items)
-    assert np.mean(list(values["mt_bench"].values())) == pytest.approx(np.mean([row["score"] for row in stored]))
-    assert sum(name.startswith("mt_bench[") for name in values) == 8
