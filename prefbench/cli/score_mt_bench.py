@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefbench.cli.options import PluginFiles
+from prefbench.cli.options import Out, PluginFiles, run_options
 from prefbench.cli.tables import Format, print_rows
 
 if TYPE_CHECKING:
     from prefbench.evaluate.mt_bench.judgments import Judged
+    from prefbench.run import RunOptions
 
 Files = Annotated[
     list[Path], typer.Argument(exists=True, dir_okay=False, help="FastChat's model_judgment files, or with --track its model_answer files.")
@@ -27,6 +28,7 @@ def mt_bench(
     ] = None,
     baseline: Annotated[str | None, typer.Option(help="Of pairwise judgments, only those that compare with this model.")] = None,
     track: Annotated[str | None, typer.Option(help="Have answers judged as this track has them judged: its questions, its judge.")] = None,
+    out: Out = None,
     plugin: PluginFiles = None,
     format: Annotated[Format, typer.Option(help="How the scores are printed; json and csv have every number.")] = Format.table,
 ) -> None:
@@ -36,7 +38,8 @@ def mt_bench(
 
     answers = kind_of(files) == ANSWERS
     _refuse_what_is_not_used(answers, track, questions, baseline)
-    found = _judged(files, track, plugin or ()) if track is not None else _read(files, questions, baseline or "")
+    options = None if track is None else run_options(track, out, None, None, None, plugin, False)
+    found = _judged(files, options) if options else _read(files, questions, baseline or "")
     print_rows(score_rows(found), format.value, title="MT-Bench")
     repeated = sum(judged.repeated for judged in found)
     if repeated:
@@ -65,22 +68,21 @@ def _read(files: Sequence[Path], questions: Path | None, baseline: str) -> list[
     return read_judgments(files, lambda id_: categories.get(id_, ""), baseline)
 
 
-def _judged(files: Sequence[Path], track: str, plugin: Sequence[Path]) -> list[Judged]:
-    """The answers judged by the track's judge, whose replies are kept where a run of the track keeps them."""
+def _judged(files: Sequence[Path], options: RunOptions) -> list[Judged]:
+    """The answers judged by the track's judge, whose replies are kept, and whose budget is counted, where a run of the track does."""
+    from prefbench.api import Calibration
     from prefbench.cache import cache_folder
-    from prefbench.config import find_track, read_track
     from prefbench.errors import PrefbenchError
     from prefbench.evaluate.mt_bench import MtBench
     from prefbench.evaluate.mt_bench.judgments import judged_answers
-    from prefbench.registry import load_registry
-    from prefbench.train.device import compute_dtype
+    from prefbench.run import plan_run
     from prefbench.workshop import Site, Workshop
 
-    plugin_files = tuple(path.resolve() for path in plugin)
-    found = read_track(find_track(track), load_registry(plugin_files))
-    cache = cache_folder()
-    shop = Workshop(Site(found, plugin_files, cache / "scored" / found.name, cache, compute_dtype(found.train.dtype)))
+    planned = plan_run(options)
+    shop = Workshop(Site(planned.track, options.plugin_files, planned.folder.root, cache_folder(), planned.planner.dtype))
     harness = shop.harnesses.get(MtBench.name)
     if not isinstance(harness, MtBench):
-        raise PrefbenchError(f"the track {found.name} has no harness {MtBench.name}", "name one that has, or add it to the track")
-    return judged_answers(files, harness, shop.judge, shop.planner.source())
+        raise PrefbenchError(f"{options.track}: no harness {MtBench.name}", f'add [[harness]] with name = "{MtBench.name}" to the track')
+    source = planned.planner.source()  # not the prepared one: what is asked needs no model, unless it gives the baseline
+    calibration = shop.calibration(harness.name) if harness.draws_baseline(source) else Calibration()
+    return judged_answers(files, harness, shop.judge, source, calibration)

@@ -15,6 +15,7 @@ from prefbench.api import Calibration, JudgeReply, JudgeRequest, Question, Sampl
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.mt_bench import MtBench
 from prefbench.evaluate.mt_bench.asking import CHARACTERS_PER_TOKEN, PARAMETERS
+from prefbench.evaluate.mt_bench.judgments import judged_answers
 
 QUESTIONS = [
     Question("81", ("Write a line.", "Now rhyme."), "writing"),
@@ -192,6 +193,13 @@ def test_a_baseline_without_an_answer_is_found_before_anything_is_trained(world:
     path = write_answers(tmp_path / "anchor.jsonl", {"81": BASELINE["81"], "111": ["only one"]})
     with pytest.raises(PrefbenchError, match="no whole answer to question 111 and 1 more"):
         MtBench(grading="pairwise").calibrate(world.policy(), world.scripted(prefers_own), Asked(world, {"baseline": path}).source)
+
+
+def test_answers_of_a_file_are_compared_as_a_policys_own_are(world: Any, tmp_path: Path) -> None:
+    paths = [write_answers(tmp_path / "own.jsonl", {row["id"]: row["answers"] for row in ROWS})]
+    (found,) = judged_answers(paths, MtBench(grading="pairwise"), world.scripted(prefers_own), Asked(world).source, CALIBRATION)
+    assert found.items == Asked(world).items(world.scripted(prefers_own))
+    assert (found.grading, found.model, found.judge) == ("pairwise", "anchor", "scripted")
 
 
 # ---------------------------------------------------------------- prompts and cost

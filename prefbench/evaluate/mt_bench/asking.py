@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 PARAMETERS = {"temperature": 0, "max_tokens": 2048}
 """What FastChat sends with the messages."""
-CHARACTERS_PER_TOKEN = 6
-"""More than an answer's tokens have on average in the languages that MT-Bench is written in."""
+CHARACTERS_PER_TOKEN = 5
+"""Of an answer, at most, for the estimate of what judging costs."""
 
 _POLICY, _BASELINE, _JUDGE = "policy", "baseline", "judge"
 

@@ -73,27 +73,21 @@ def read_judgments(paths: Sequence[Path], category: Category, baseline: str = ""
     return [collected.judged(model, judge, category) for (model, judge), collected in found.items()]
 
 
-def judged_answers(paths: Sequence[Path], harness: MtBench, judge: Judge, source: Source) -> list[Judged]:
+def judged_answers(paths: Sequence[Path], harness: MtBench, judge: Judge, source: Source, calibration: Calibration) -> list[Judged]:
     """The answers of FastChat's ``model_answer`` files, judged as the harness judges its own.
 
-    Raises PrefbenchError for a model without a whole answer to each question, and where answers are compared with a model that none of the
-    source's files holds the answers of.
+    Raises PrefbenchError for a model without a whole answer to each question.
     """
-    if harness.grading == PAIRWISE and "baseline" not in source.files(harness.name):
-        hint = "give the source the answers of a baseline, or the harness grading = single"
-        raise PrefbenchError("mt_bench compares with the model that training starts from, and nothing is trained here", hint)
     questions = questions_of(source, harness.name)
     models: dict[str, Answers] = {model: answers for path in paths for model, answers in model_answers(path).items()}
     complete = {model: answers_to(questions, answers, model) for model, answers in models.items()}
-    return [_judge(model, answers, harness, judge, source) for model, answers in complete.items()]
-
-
-def _judge(model: str, answers: Answers, harness: MtBench, judge: Judge, source: Source) -> Judged:
-    rows = [{"id": id_, "answers": list(turns)} for id_, turns in answers.items()]
-    items = harness.judge(rows, judge, source, Calibration())
-    against = ("the track's baseline",) if harness.grading == PAIRWISE else ()
-    name = str(judge.options().get("model", judge.name))
-    return Judged(harness.grading, model, name, items, against, sum(item.get("ambiguous", False) for item in items))
+    found = []
+    for model, answers in complete.items():
+        rows = [{"id": id_, "answers": list(turns)} for id_, turns in answers.items()]
+        items = harness.judge(rows, judge, source, calibration)
+        doubtful = sum(item.get("ambiguous", False) for item in items)
+        found.append(Judged(harness.grading, model, str(judge.options().get("model", judge.name)), items, doubtful=doubtful))
+    return found
 
 
 @dataclass(frozen=True)
