@@ -191,6 +191,7 @@ def test_a_baseline_that_nobody_met_is_refused(tmp_path: Path) -> None:
     [
         ({"score": "7", "model": "m", "judge": ["j"], "question_id": 81}, "row 2 is no judgment: ValueError: score is '7'"),
         ({"score": 7, "judge": ["j"], "question_id": 81}, "row 2 is no judgment: KeyError: 'model'"),
+        (graded(81, 1, float("nan")), "row 2 is no judgment: ValueError: score is nan"),
         (graded(81, 3, 7), "row 2 is no judgment: ValueError: turn is 3"),
     ],
 )

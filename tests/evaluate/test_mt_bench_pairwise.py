@@ -217,8 +217,11 @@ def test_a_placeholder_that_fastchat_does_not_fill_is_refused(world: Any, tmp_pa
     names = ("pair-v2", "pair-math-v1", "pair-v2-multi-turn", "pair-math-v1-multi-turn")
     path = tmp_path / "judge_prompts.jsonl"
     path.write_text("".join(json.dumps(prompt | {"name": name}) + "\n" for name in names), encoding="utf-8")
+    asked = Asked(world, {"judge_prompts": path})
     with pytest.raises(PrefbenchError, match="cannot be filled in: KeyError: 'questoin'"):
-        Asked(world, {"judge_prompts": path}).items(world.scripted(prefers_own))
+        asked.items(world.scripted(prefers_own))
+    with pytest.raises(PrefbenchError, match="cannot be filled in: KeyError: 'questoin'"):
+        MtBench(grading="pairwise").judge_load(asked.source)
 
 
 @pytest.mark.parametrize("grading", ["single", "pairwise"])

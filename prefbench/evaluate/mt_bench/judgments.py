@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from prefbench.api import Calibration, Items, Judge, Source
 from prefbench.errors import PrefbenchError
-from prefbench.evaluate.mt_bench.files import PAIRWISE, SINGLE, Answers, answers_to, json_lines, model_answers
+from prefbench.evaluate.mt_bench.files import PAIRWISE, SINGLE, answers_to, json_lines, model_answers
 from prefbench.evaluate.mt_bench.harness import MtBench
 from prefbench.evaluate.mt_bench.reading import LOSS, TIE, WIN, read_letter, read_rating
 from prefbench.evaluate.questions import questions_of
@@ -79,7 +80,10 @@ def judged_answers(paths: Sequence[Path], harness: MtBench, judge: Judge, source
     Raises PrefbenchError for a model without a whole answer to each question.
     """
     questions = questions_of(source, harness.name)
-    models: dict[str, Answers] = {model: answers for path in paths for model, answers in model_answers(path).items()}
+    models: dict[str, dict[str, tuple[str, ...]]] = {}
+    for path in paths:
+        for model, answers in model_answers(path).items():
+            models.setdefault(model, {}).update(answers)
     complete = {model: answers_to(questions, answers, model) for model, answers in models.items()}
     found = []
     for model, answers in complete.items():
@@ -137,11 +141,11 @@ def _entries(path: Path, read: Callable[[Row], Iterable[_Entry]]) -> Iterator[_E
 
 def _read_single(row: Row) -> Iterable[_Entry]:
     score = row["score"]
-    if isinstance(score, bool) or not isinstance(score, int | float):
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
         raise ValueError(f"score is {score!r}")
     rated = score != NO_RATING
     doubtful = rated and read_rating(row["judgment"]).value is None if "judgment" in row else False
-    yield _Entry(SINGLE, row["model"], row["judge"][0], str(row["question_id"]), _turn(row), {"score": score if rated else None}, doubtful)
+    yield _Entry(SINGLE, row["model"], _judge(row), str(row["question_id"]), _turn(row), {"score": score if rated else None}, doubtful)
 
 
 def _read_pair(row: Row) -> Iterable[_Entry]:
@@ -151,7 +155,13 @@ def _read_pair(row: Row) -> Iterable[_Entry]:
     doubtful = "error" not in winners and any(read_letter(text).value is None for text in texts)
     for own, other, meaning in (("model_1", "model_2", _AS_MODEL_1), ("model_2", "model_1", _AS_MODEL_2)):
         verdict = {"verdicts": [meaning[winner] for winner in winners]}
-        yield _Entry(PAIRWISE, row[own], row["judge"][0], str(row["question_id"]), _turn(row), verdict, doubtful, row[other])
+        yield _Entry(PAIRWISE, row[own], _judge(row), str(row["question_id"]), _turn(row), verdict, doubtful, row[other])
+
+
+def _judge(row: Row) -> str:
+    """The judge's name, which FastChat writes beside that of its prompt."""
+    judge = row["judge"]
+    return judge if isinstance(judge, str) else str(judge[0])
 
 
 def _turn(row: Row) -> int:
