@@ -209,7 +209,7 @@ def test_files_of_two_kinds_and_of_none_are_refused(tmp_path: Path) -> None:
         invoke(write(tmp_path / "x.jsonl", [{"question": "?"}]))
     cut = tmp_path / "cut.jsonl"
     cut.write_text('{"score": ')
-    with pytest.raises(PrefbenchError, match="line 1 is not JSON"):
+    with pytest.raises(PrefbenchError, match="not JSON"):
         invoke(cut)
     with pytest.raises(PrefbenchError, match="a track judges answers"):
         invoke(single, "--track", "prefworld")

@@ -15,9 +15,10 @@ import pytest
 
 from prefbench.api import Calibration, JudgeReply, Question
 from prefbench.data.question_files import mt_bench_questions
+from prefbench.evaluate.alpaca_eval_files import read_objects
 from prefbench.evaluate.mt_bench import MtBench
 from prefbench.evaluate.mt_bench.asking import Sheet, asked_turns
-from prefbench.evaluate.mt_bench.files import json_lines, judge_prompts, model_answers
+from prefbench.evaluate.mt_bench.files import judge_prompts, model_answers
 
 FOLDER = Path(os.environ.get("PREFBENCH_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "mt_bench"
 JUDGMENTS = FOLDER / "model_judgment" / "medusa_gpt-4_single.jsonl.gz"
@@ -39,7 +40,7 @@ def questions() -> list[Question]:
 def stored() -> dict[str, dict[Turn, dict[str, Any]]]:
     """The rows of each model by question and turn."""
     found: dict[str, dict[Turn, dict[str, Any]]] = {model: {} for model in MODELS}
-    for row in json_lines(JUDGMENTS):
+    for row in read_objects(JUDGMENTS):
         found[row["model"]][str(row["question_id"]), row["turn"]] = row
     return found
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from prefbench.api import Calibration, Items, Judge, Source
 from prefbench.errors import PrefbenchError
-from prefbench.evaluate.mt_bench.files import PAIRWISE, SINGLE, answers_to, json_lines, model_answers
+from prefbench.evaluate.alpaca_eval_files import read_objects
+from prefbench.evaluate.mt_bench.files import PAIRWISE, SINGLE, answers_to, model_answers
 from prefbench.evaluate.mt_bench.harness import MtBench
 from prefbench.evaluate.mt_bench.reading import LOSS, TIE, WIN, read_letter, read_rating
 from prefbench.evaluate.questions import questions_of
@@ -48,7 +49,7 @@ class Judged:
 
 def kind_of(paths: Sequence[Path]) -> str:
     """``single``, ``pairwise`` or ``answers``, by the first row of each file. Raises PrefbenchError for files of several kinds, or of none."""
-    kinds = {path: next((kind for key, kind in _KINDS.items() if key in json_lines(path)[0]), None) for path in paths}
+    kinds = {path: next((kind for key, kind in _KINDS.items() if key in read_objects(path)[0]), None) for path in paths}
     for path, kind in kinds.items():
         if kind is None:
             hint = "give FastChat's model_judgment files (score, or g1_winner and g2_winner), or model_answer files with --track"
@@ -131,7 +132,7 @@ class _Collected:
 
 
 def _entries(path: Path, read: Callable[[Row], Iterable[_Entry]]) -> Iterator[_Entry]:
-    for number, row in enumerate(json_lines(path), start=1):
+    for number, row in enumerate(read_objects(path), start=1):
         try:
             yield from list(read(row))
         except (KeyError, TypeError, ValueError, IndexError) as error:
