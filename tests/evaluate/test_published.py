@@ -1,4 +1,4 @@
-"""Published numbers of AlpacaEval 2 and 1, and stored GPT-4 verdicts of MT-Bench come back through the two harnesses."""
+"""Published numbers of AlpacaEval 2 and 1 come back through the harness; see test_published_mt_bench for the other benchmark."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from prefbench.api import Calibration, JudgeReply, Question
+from prefbench.api import JudgeReply, Question
 from prefbench.cli.main import app
 from prefbench.evaluate.alpaca_eval import AlpacaEval, AlpacaEval1
 from prefbench.evaluate.annotators import load_annotator
-from prefbench.evaluate.mt_bench import MtBench
 from prefbench.evaluate.pairwise import Comparison, preferences
 
 SHARED = Path(os.environ.get("PREFBENCH_SHARED", Path(__file__).parents[3] / "shared")) / "data"
@@ -195,21 +194,3 @@ def test_rows_in_another_order_keep_their_difficulties_when_the_references_are_g
     assert keyed["length_controlled_winrate"] == pytest.approx(same["length_controlled_winrate"], abs=0.3), "only the folds differ"
     _, by_position = score(here, there, *length_control())
     assert abs(by_position["length_controlled_winrate"] - same["length_controlled_winrate"]) > 0.5, "what alpaca-eval would silently do"
-
-
-@pytest.mark.parametrize("model", ["vicuna-7b-v1.3", "vicuna-7b-v1.3-greedy"])
-def test_stored_verdicts_give_the_stored_scores(world: Any, model: str) -> None:
-    stored = [row for row in lines("mt_bench/model_judgment/medusa_gpt-4_single.jsonl.gz") if row["model"] == model]
-    verdict = {(str(row["question_id"]), row["turn"]): row for row in stored}
-    reference = {row["question_id"]: tuple(row["choices"][0]["turns"]) for row in lines("mt_bench/reference_answer_gpt-4.jsonl")}
-    questions = [
-        Question(str(row["question_id"]), tuple(row["turns"]), row["category"], reference.get(row["question_id"], ()))
-        for row in lines("mt_bench/question.jsonl")
-    ]
-    judge = world.scripted(lambda request: JudgeReply(verdict[request.question.id, len(request.answers[0])]["judgment"]))
-    rows = [{"id": question.id, "answers": ["first answer", "second answer"]} for question in questions]
-    items = MtBench().judge(rows, judge, world.source(by_harness={"mt_bench": questions}), Calibration())
-    assert {(item["question"], item["turn"]): item["score"] for item in items} == {key: row["score"] for key, row in verdict.items()}
-    values = MtBench().values(items)
-    assert np.mean(list(values["mt_bench"].values())) == pytest.approx(np.mean([row["score"] for row in stored]))
-    assert sum(name.startswith("mt_bench[") for name in values) == 8
