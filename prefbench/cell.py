@@ -6,7 +6,7 @@ import dataclasses
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging import WARNING, Handler, LogRecord
 from pathlib import Path
@@ -18,15 +18,17 @@ from transformers.utils import logging
 
 from prefbench.config import UNTRAINED, Row
 from prefbench.engine.memory import is_out_of_memory
-from prefbench.engine.tasks import Report, WorkerSpentError, describe_error
+from prefbench.engine.tasks import Report, TaskStoppedError, WorkerSpentError, describe_error
 from prefbench.engine.worker import append
 from prefbench.errors import StorageError
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
+from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.identity import digest
 from prefbench.plan import Cell
 from prefbench.record import Outcome
+from prefbench.report.card import CARD, Trained, model_card
 from prefbench.report.metrics import score
-from prefbench.store.files import read_lines, write_json, write_lines
+from prefbench.store.files import read_lines, write_json, write_lines, write_text
 from prefbench.store.sealed import lines_are_whole, logger, read_or_set_aside, read_sealed, set_aside, write_sealed
 from prefbench.train.checkpoint import save_policy, weights_digest
 from prefbench.train.device import seconds_by_threads
@@ -70,6 +72,7 @@ def execute(order: Order, report: Report) -> Any:
     torch.set_num_threads(order.threads)
     logging.disable_progress_bar()  # a bar per model file would fill the log of a run
     shop = workshop(order.site)
+    shop.report = report
     with telling_warnings(report):
         return perform(order, shop, report)
 
@@ -122,7 +125,8 @@ class _Teller(Handler):
         self.report = report
 
     def emit(self, record: LogRecord) -> None:
-        self.report({"warning": record.getMessage()})
+        with suppress(TaskStoppedError):  # a warning, which a signal may bring at any line, is no place to stop: the next report is
+            self.report({"warning": record.getMessage()})
 
 
 def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float]:
@@ -140,7 +144,7 @@ def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float
 def training_job(shop: Workshop, row: Row, seed: int, data: PairData, report: Report) -> TrainJob:
     """A row's objective and scheduler on a seed's pairs, with a policy to train."""
     return TrainJob(
-        scorer=shop.fresh_policy(),
+        scorer=shop.fresh_policy(seed),
         data=data,
         objective=shop.planner.objective(row),
         scheduler=shop.planner.scheduler(row),
@@ -181,9 +185,16 @@ class CellRun:
 
     def _result(self) -> dict[str, Any]:
         trained = self._stage("train", self._train, self._trained_is_whole)
-        answered = self._stage("answer", self._answer, lambda found: self._lines_are_whole("answers", found))
+        # With the weights: trained again, on another device say, a policy may not be the same to the last bit.
+        kept = KeptAnswers(self.folder / "answers.jsonl", digest([self.cell.keys["answer"], trained["weights_sha256"]]))
+        answered = self._stage(
+            "answer",
+            lambda clocks: self._answer(kept, clocks),
+            lambda found: self._lines_are_whole("answers", found),
+        )
+        kept.remove()
         judged = self._stage("judge", self._judge, lambda found: self._lines_are_whole("judged", found))
-        scored = self._stage("score", self._score, self._items_are_whole)
+        scored = self._stage("score", lambda _: self._score(trained["training"]), self._items_are_whole)
         weights = {"weights_sha256": trained["weights_sha256"], "training": trained["training"], "answers_sha256": answered}
         return {**scored, **weights, "judged_sha256": judged}
 
@@ -226,15 +237,24 @@ class CellRun:
         counts = {"pairs": len(pairs), **{name: len(rows) for name, rows in self.shop.over_long(seed).items()}}
         noted = {label: dict(column.facts) for label, column in columns.items() if column.facts}
         training = {**log.summary(), **counts, **({"columns": noted} if noted else {})}
+        self._write_card(training, {})
         return {"weights_sha256": weights_digest(self._policy_folder()), "training": training}
+
+    def _write_card(self, training: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]]) -> None:
+        """The model card of a trained policy. No stage depends on it: who reads the folder elsewhere does."""
+        if self.cell.trained:
+            shop = self.shop
+            trained = Trained(self.cell, shop.track, shop.site.dtype, shop.reference_weights, training, metrics)
+            write_text(self._policy_folder() / CARD, model_card(trained))
 
     def _policy_folder(self) -> Path:
         return self.folder / "policy" if self.cell.trained else self.shop.model_folder(self.cell.row.method)
 
-    def _answer(self, clocks: Clocks) -> dict[str, str]:
-        policy = self.shop.policy(self.shop.load_scorer(self._policy_folder()), self.cell.seed, self.report)
-        harnesses = self.shop.harnesses
-        rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
+    def _answer(self, kept: KeptAnswers, clocks: Clocks) -> dict[str, str]:
+        folder, harnesses = self._policy_folder(), self.shop.harnesses
+        clocks.seconds["answer"] = kept.seconds()  # of runs that were killed: what an answer costs does not depend on that
+        with self.shop.policy(self.shop.load_scorer(folder), folder, self.cell.seed, Progress(self.report, kept)) as policy:
+            rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
         with clocks.time("io"):
             return {name: write_lines(self._lines("answers", name), found) for name, found in rows.items()}
 
@@ -246,11 +266,13 @@ class CellRun:
             judged[name] = write_lines(self._lines("judged", name), checked_items(name, items))
         return judged
 
-    def _score(self, clocks: Clocks) -> dict[str, Any]:
+    def _score(self, training: Mapping[str, Any]) -> dict[str, Any]:
         items = [item for name in self.shop.harnesses for item in read_lines(self._lines("judged", name))]
         calibrations = {name: self.shop.calibration(name) for name in self.shop.harnesses}
+        scores = checked_metrics(score(self.shop.harnesses, items, calibrations))
+        self._write_card(training, scores["metrics"])
         return {
-            **checked_metrics(score(self.shop.harnesses, items, calibrations)),
+            **scores,
             "items_sha256": self.shop.folder.write_items(self.cell.id, items),
             "calibration_sha256": digest({name: c.numbers for name, c in calibrations.items() if c.numbers}),
         }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,13 +21,17 @@ from prefbench.data.content import check_chat_template
 from prefbench.data.tokens import TokenPairs, tokenise_pairs
 from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
+from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.evaluate.policy import ModelPolicy
+from prefbench.evaluate.vllm_backend import VllmEngine
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
+from prefbench.judges.kept import Kept, judgments_of
 from prefbench.plan import Planner
 from prefbench.registry import did_you_mean, load_registry
 from prefbench.store.files import read_packed_json
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
+from prefbench.train.adapters import adapted_layers, fresh_policy
 from prefbench.train.checkpoint import load_model, load_tokenizer, weights_digest
 from prefbench.train.device import device
 from prefbench.train.forward import Scorer, make_scorer
@@ -82,6 +87,8 @@ class Workshop:
         self.planner = Planner(site.track, self.registry, site.dtype)
         self.data = lru_cache(maxsize=2)(self._data)
         self.calibration = lru_cache(maxsize=None)(self._calibration)
+        self.report: Report = lambda _: None
+        """Told how far the task at hand is; a task sets its own."""
         self._source: Source | None = None
         self._reference_sums: dict[str, np.ndarray] = {}
 
@@ -113,12 +120,15 @@ class Workshop:
     @cached_property
     def tokenizer(self) -> Any:
         """The tokenizer that every model of the track shares."""
-        return load_tokenizer(self.source.models()["sft"])
+        return load_tokenizer(self.source.models()["sft"], self.track.model)
 
     @cached_property
     def reference(self) -> Scorer:
         """The model that training starts from, and from which the policy's distance is measured."""
-        return make_scorer(load_model(self.source.models()["sft"], device()), self.site.dtype)
+        scorer = self.load_scorer(self.source.models()["sft"])
+        if self.track.lora:
+            adapted_layers(scorer.model, self.track.lora.targets)  # a name of no layer is told here, and not after a column was computed
+        return scorer
 
     @cached_property
     def reference_weights(self) -> str:
@@ -127,25 +137,37 @@ class Workshop:
 
     @cached_property
     def judge(self) -> Judge:
-        """The track's judge."""
-        return cast(Judge, self.planner.component("judge", self.track.judge)) if self.track.judge else NoJudge()
+        """The track's judge; one whose replies are bought or slow behind those that are kept in the cache."""
+        if self.track.judge is None:
+            return NoJudge()
+        judge = self.planner.judge(self.track.judge).opened(self.folder.root)
+        return Kept(judge, judgments_of(judge, self.site.cache), lambda progress: self.report(progress)) if judge.kept else judge
 
     @cached_property
     def harnesses(self) -> dict[str, Harness]:
         """The track's harnesses by name."""
         return self.planner.harnesses()
 
-    def fresh_policy(self) -> Scorer:
-        """A copy of the reference, to be trained."""
-        return self.reference.copy()
+    def fresh_policy(self, seed: int) -> Scorer:
+        """The reference as a policy to be trained: a copy, or adapters over its weights."""
+        return fresh_policy(self.reference, self.track.lora, seed)
 
     def load_scorer(self, folder: Path) -> Scorer:
         """A model folder as a scorer."""
-        return make_scorer(load_model(folder, device()), self.site.dtype)
+        return make_scorer(load_model(folder, device(), self.track.model), self.site.dtype)
 
-    def policy(self, scorer: Scorer, seed: int, report: Report = lambda _: None) -> ModelPolicy:
-        """A model under evaluation, its draws under ``seed``."""
-        return ModelPolicy(scorer, self.reference, self.tokenizer, seed, self.track.train.micro_batch_tokens, self._reference_sums, report)
+    @contextmanager
+    def policy(self, scorer: Scorer, folder: Path, seed: int, progress: Progress) -> Iterator[ModelPolicy]:
+        """A model under evaluation, the one of a folder, its draws under ``seed``; what it took to draw answers is given back at the end."""
+        engine = None
+        if self.track.answers.backend == "vllm":
+            engine = VllmEngine(folder, scorer.model, self.site.dtype, self.track.model.trust_remote_code, seed)
+        tokens, sums = self.track.train.micro_batch_tokens, self._reference_sums
+        policy = ModelPolicy(scorer, self.reference, self.tokenizer, seed, tokens, sums, progress, engine)
+        try:
+            yield policy
+        finally:
+            policy.release()
 
     def _data(self, seed: int) -> SeedData:
         pairs = self.source.pairs(seed)
@@ -159,7 +181,7 @@ class Workshop:
             message = f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {limit} tokens"
             raise PrefbenchError(message, "raise train.max_length in the track")
         reference = reference_column(self.reference, self.reference_weights, tokens, self.track.train.micro_batch_tokens, self.site.cache)
-        scored = reference_key(self.reference_weights, tokens, self.site.dtype)
+        scored = reference_key(self.reference_weights, tokens, self.reference.arithmetic)
         return SeedData(PairData(tokens, *reference.sums()), reference, digest({"reference": scored, "pairs": contents(tokens)}))
 
     def over_long(self, seed: int) -> dict[str, tuple[int, ...]]:
@@ -197,7 +219,7 @@ class Workshop:
         return column_values(column, self._column_key(row, named, data, training), context, self.site.cache)
 
     def _training(self, row: Row) -> Training:
-        return Training(lambda: self.planner.objective(row), self.planner.learning_rate(row), self.track.train)
+        return Training(lambda: self.planner.objective(row), self.planner.learning_rate(row), self.track.train, self.track.lora)
 
     def _column_key(self, row: Row, named: Named, data: SeedData, training: Training | None) -> str:
         """What a column's values depend on: itself, the pairs and the reference; and where it trains policies, all that decides how."""
@@ -212,6 +234,7 @@ class Workshop:
                 "objective": self.planner.identify("objective", self.track.methods[row.method].objective),
                 "learning_rate": training.learning_rate,
                 "rules": resolved(training.rules),
+                "lora": resolved(training.lora) if training.lora else None,
                 "columns": {label: self.planner.identify("column", found) if found else "of the pairs" for label, found in known.items()},
             }
         return digest(include)
@@ -232,11 +255,15 @@ class Workshop:
 
     def _calibration(self, harness: str) -> Calibration:
         """What a harness fixed for this track: from the cache, or made with the reference and cached; its numbers are put into the run folder."""
-        path = self.site.cache / "calibration" / f"{self._calibration_key(harness)}.json.gz"
+        key = self._calibration_key(harness)
+        path = self.site.cache / "calibration" / f"{key}.json.gz"
         stored = read_or_set_aside(path, read_sealed)
         if stored is None:
-            made = self.harnesses[harness].calibrate(self.policy(self.reference, CALIBRATION_SEED), self.judge, self.source)
+            kept = KeptAnswers(path.with_name(f"{key}.answers.jsonl"), key)
+            with self.policy(self.reference, self.source.models()["sft"], CALIBRATION_SEED, Progress(self.report, kept)) as policy:
+                made = self.harnesses[harness].calibrate(policy, self.judge, self.source)
             write_sealed(path, {"texts": dict(made.texts), "numbers": dict(made.numbers)})
+            kept.remove()
             stored = read_sealed(path)
         # The folder may hold those of another judge, from before the track was changed.
         if stored["numbers"] and stored["numbers"] != read_or_set_aside(self.folder.artefact_path(harness), read_packed_json):
