@@ -115,7 +115,19 @@ def test_a_card_that_is_gone_makes_nothing_stale(place):
     assert {state.status for state in plan_run(options(place, "full")).states.values()} == {"done"}
 
 
-def test_a_step_of_lora_is_another_cell(place):
-    """The adapters are part of what a cell depends on, and so is how models are loaded."""
+def test_policies_that_a_column_trains_with_adapters_share_no_cached_value_with_those_without(place, monkeypatch):
+    """Difficulty is a loss of policies: those of another rank are others, and the cache holds one file of values for each."""
+    monkeypatch.setenv("PREFBENCH_CACHE", str(place / "cache"))
+    cached = place / "cache" / "columns" / "difficulty"
+    before = set(cached.iterdir())
+    for rank, files in ((4, 0), (2, 1)):
+        (place / "again.toml").write_text((place / "coarse.toml").read_text().replace("rank = 4", f"rank = {rank}"))
+        _workshops.clear()
+        run(RunOptions(track=str(place / "again.toml"), out=place / f"again-{rank}", in_process=True), lambda _: None)
+        assert len(set(cached.iterdir()) - before) == files
+
+
+def test_lora_makes_another_cell(place):
+    """The adapters are part of what a cell depends on."""
     keys = {name: next(cell.keys["train"] for cell in plan_run(options(place, name)).cells if cell.trained) for name in ("full", "lora")}
     assert keys["full"] != keys["lora"]

@@ -98,6 +98,15 @@ def test_a_whole_training_ends_with_the_plain_weights(layers, batches):
     assert relative_difference(weights(gradient_checkpointing=layers, gradient_accumulation=batches), weights()) < 1e-5
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_training_recomputes_the_layers_of_its_policy_alone_and_only_where_the_track_says_so(asked):
+    reference = make_scorer(tiny_llama(), "float32")
+    job = dataclasses.replace(make_job(Dpo(), gradient_checkpointing=asked), scorer=fresh_policy(reference, LoraRules(rank=2), seed=0))
+    train(job, Clocks())
+    recomputes = [any(getattr(layer, "gradient_checkpointing", False) for layer in one.model.modules()) for one in (job.scorer, reference)]
+    assert recomputes == [asked, False]
+
+
 def test_a_model_that_cannot_is_refused():
     model = tiny_llama()
     model.supports_gradient_checkpointing = False

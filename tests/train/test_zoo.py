@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from prefbench.api import Sampling
+from prefbench.api import Pair, Sampling
 from prefbench.columns.reference import reference_column
 from prefbench.config import LoraRules, ModelRules
-from prefbench.data.tokens import encode_prompts
+from prefbench.data.tokens import encode_prompts, render
 from prefbench.evaluate.answers import Draws, generate
+from prefbench.evaluate.policy import ModelPolicy
 from prefbench.objectives.dpo import Dpo
 from prefbench.train.adapters import fresh_policy
 from prefbench.train.checkpoint import load_model, load_tokenizer, save_policy
@@ -31,7 +33,7 @@ NEW = 12
 
 
 @torch.no_grad()
-def naive_log_probs(model: PreTrainedModel, prompt: tuple[int, ...], answer: tuple[int, ...]) -> np.ndarray:
+def naive_log_probs(model: PreTrainedModel, prompt: Sequence[int], answer: Sequence[int]) -> np.ndarray:
     """log p of each token of the answer: one sequence at a time, all logits of the whole model, float64 softmax."""
     logits = model(input_ids=torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1].double()
     return torch.log_softmax(logits, dim=-1)[range(len(answer)), list(answer)].numpy()
@@ -91,6 +93,22 @@ def test_greedy_answers_in_a_batch_are_those_of_transformers_one_prompt_at_a_tim
 def alone(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: list[int]) -> str:
     found = model.generate(torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), do_sample=False, max_new_tokens=NEW)
     return tokenizer.decode(found[0, len(prompt) :], skip_special_tokens=True).strip()
+
+
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+@pytest.mark.parametrize("conversation", [True, False], ids=["template", "plain"])
+@pytest.mark.parametrize("name", ["qwen3", "gemma3"])
+def test_scores_of_texts_are_those_of_each_text_alone_whatever_the_tokenizer_pads(name, conversation, padding_side):
+    scorer, tokenizer = make_scorer(tiny_model(name), "float32"), word_tokenizer(padding_side)
+    texts = [("w1 w2 ", "w3"), ("w4 ", "w5 w6 w7 w8 w9 w10 w11"), ("w12 w13 w14 w15 w16 w17 w18 ", "w19 w20")]
+    pairs = [Pair(({"role": "user", "content": prompt},) if conversation else prompt, answer, "w1") for prompt, answer in texts]
+    if not conversation:
+        tokenizer.chat_template = None
+    found = ModelPolicy(scorer, scorer, tokenizer, seed=0, micro_batch_tokens=60).score(pairs)["policy_chosen"]
+    for pair, value in zip(pairs, found, strict=True):
+        head = tokenizer(render(tokenizer, pair.prompt))["input_ids"]
+        whole = tokenizer(f"{render(tokenizer, pair.prompt)}{pair.chosen} <eos>")["input_ids"]
+        assert value == pytest.approx(naive_log_probs(scorer.model, head, whole[len(head) :]).sum(), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ZOO)
