@@ -12,7 +12,8 @@ import torch
 from prefbench.api import Message, Pair, Prompt, Question, Sampling
 from prefbench.data.tokens import encode_answers, encode_prompts
 from prefbench.evaluate import vllm_backend
-from prefbench.evaluate.answers import Draws, generate
+from prefbench.evaluate.answers import generate
+from prefbench.evaluate.asked import Draws
 from prefbench.evaluate.kept_answers import UNTOLD, Progress
 from prefbench.identity import digest
 from prefbench.train.device import autocast

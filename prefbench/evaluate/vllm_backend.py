@@ -13,7 +13,7 @@ import torch
 
 from prefbench.api import Prompt, Sampling
 from prefbench.errors import PrefbenchError
-from prefbench.evaluate.answers import Asked, Draws, answer_in_batches, ask, end_tokens, texts_of
+from prefbench.evaluate.asked import Asked, Draws, answer_in_batches, ask, end_tokens, texts_of
 from prefbench.evaluate.kept_answers import UNTOLD, Progress
 
 if TYPE_CHECKING:

@@ -92,7 +92,8 @@ def sample(asked: Sequence[Sampled], draw: Draw, model_folder: Path) -> list[Sam
     """Two answers of the model to each prompt."""
     import torch
 
-    from prefbench.evaluate.answers import Draws, generate
+    from prefbench.evaluate.answers import generate
+    from prefbench.evaluate.asked import Draws
     from prefbench.train.checkpoint import load_model, load_tokenizer
 
     model, tokenizer = load_model(model_folder, torch.device("cpu")), load_tokenizer(model_folder)

@@ -10,7 +10,8 @@ import torch
 from prefbench.api import Sampling
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate import answers
-from prefbench.evaluate.answers import Asked, Draws, end_tokens, generate, in_halves, texts_of
+from prefbench.evaluate.answers import generate, in_halves
+from prefbench.evaluate.asked import Asked, Draws, end_tokens, texts_of
 from tests.models import tiny_llama, word_tokenizer
 
 SOURCE = Draws(3, "bench/0")

@@ -9,7 +9,8 @@ import torch
 from prefbench.api import Sampling
 from prefbench.data.tokens import encode_prompts
 from prefbench.evaluate import answers
-from prefbench.evaluate.answers import Draws, generate
+from prefbench.evaluate.answers import generate
+from prefbench.evaluate.asked import Draws
 from prefbench.streams import stream
 from tests.models import tiny_llama, tiny_neox, word_tokenizer
 
