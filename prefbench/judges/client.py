@@ -131,12 +131,16 @@ class Client:
         return sent
 
     def _attempt(self, body: dict[str, Any], request: JudgeRequest, stop: threading.Event) -> JudgeReply:
+        worst = worst_case(body)
+        with self.ledger.call(worst) as seconds:
+            if stop.wait(seconds):
+                self.ledger.settle(worst, Spent())
+                raise StoppedError
+            return self._send(body, request, worst)
+
+    def _send(self, body: dict[str, Any], request: JudgeRequest, worst: Spent) -> JudgeReply:
         import openai
 
-        worst = worst_case(body)
-        if stop.wait(self.ledger.reserve(worst)):
-            self.ledger.settle(worst, Spent())
-            raise StoppedError
         rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
         try:
             response = self._openai.chat.completions.with_raw_response.create(

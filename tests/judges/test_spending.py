@@ -68,6 +68,15 @@ def test_retries_are_paid_for() -> None:
         assert len(server.calls) == 3
 
 
+def test_a_call_waits_for_those_under_way_before_it_gives_up() -> None:
+    worst = worst_case({"model": "judge-1", "messages": compared(0).messages, "max_tokens": 8})
+    most = worst.prompt_tokens + worst.reply_tokens
+    with judge_server(Fault("hang", seconds=0.01)) as server:
+        with pytest.raises(PrefbenchError, match="used up"):
+            endpoint(server, max_total_tokens=1000, max_tokens=8, concurrency=8).judge([compared(number) for number in range(60)])
+        assert 1000 - most < sum(billed(server)) <= 1000
+
+
 def ask_until_the_budget_ends(url: str, folder: Path, first: int, limits: dict[str, float]) -> None:
     from prefbench.judges.endpoint import Endpoint
 
