@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prefbench.cli.options import Only, Out, PluginFiles, RetryFailed, Schedulers, Seeds, TrackName, run_options
 from prefbench.cli.tables import Format, print_rows
+from prefbench.errors import PrefbenchError
+
+if TYPE_CHECKING:
+    from prefbench.run import Planned
 
 
 def plan(
@@ -22,7 +26,7 @@ def plan(
 ) -> None:
     """Show what `prefbench run` with the same options would do; nothing is run or written."""
     from prefbench.plan import STAGES
-    from prefbench.run import judge_estimate, plan_run
+    from prefbench.run import plan_run
 
     planned = plan_run(run_options(track, out, only, scheduler, seeds, plugin, retry_failed))
     rows = [
@@ -41,9 +45,22 @@ def plan(
         format.value,
         title=f"{planned.track.name} version {planned.track.version}: {len(planned.pending)} of {len(rows)} cells to run",
     )
-    if estimate := judge_estimate(planned):
-        refusal = estimate.refusal()
-        typer.echo(f"{refusal}\n{refusal.hint}" if refusal else estimate.in_words(), err=True)
+    if told := judging(planned):
+        typer.echo(told, err=True)
+
+
+def judging(planned: Planned) -> str:
+    """What judging the pending cells costs at most, in words; or why that cannot be told."""
+    from prefbench.run import judge_estimate
+
+    try:
+        estimate = judge_estimate(planned)
+    except PrefbenchError as error:  # such as questions that cannot be fetched: the cells are what was asked for
+        return f"what judging will cost is not known: {error}"
+    if estimate is None:
+        return ""
+    refusal = estimate.refusal()
+    return f"{refusal}\n{refusal.hint}" if refusal else estimate.in_words()
 
 
 def skipped_cells(table: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from queue import Empty, SimpleQueue
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefbench.api import JudgeReply, JudgeRequest
 from prefbench.errors import PrefbenchError
-from prefbench.judges.reply import reply_of, usage_of
+from prefbench.judges.reply import completion, reply_of, usage_of
 from prefbench.judges.spending import Ledger, Spent, worst_case
 from prefbench.store.sealed import logger
 
@@ -31,7 +30,7 @@ PATIENCE = 600.0
 REFUSED_AT_FIRST = 8
 """When so many requests are refused before one is answered, it is no matter of their content."""
 
-_UNSUPPORTED = re.compile(r"unsupported|not supported|support|unknown|unrecogni[sz]ed|not permitted|not allowed|unexpected", re.IGNORECASE)
+_UNSUPPORTED = re.compile(r"unsupported|not support|unknown|unrecogni[sz]ed|not permitted|not allowed|unexpected", re.IGNORECASE)
 _OPTIONAL = ("max_tokens", "temperature", "top_p", "top_logprobs", "logprobs", "seed", "reasoning_effort")
 """What a server may refuse, and a request can go without; ``max_tokens`` goes under its newer name."""
 _TOGETHER = {"logprobs": {"logprobs", "top_logprobs"}, "top_logprobs": {"logprobs", "top_logprobs"}}
@@ -58,7 +57,7 @@ class Server:
     """Where the requests go: the address (empty for the client's default), the key and the variable that it came from."""
 
     url: str
-    key: str
+    key: str = field(repr=False)
     key_env: str
     timeout: float
     retries: int
@@ -132,18 +131,22 @@ class Client:
         return sent
 
     def _attempt(self, body: dict[str, Any], request: JudgeRequest, stop: threading.Event) -> JudgeReply:
+        worst = worst_case(body)
+        with self.ledger.call(worst) as seconds:
+            if stop.wait(seconds):
+                self.ledger.settle(worst, Spent())
+                raise StoppedError
+            return self._send(body, request, worst)
+
+    def _send(self, body: dict[str, Any], request: JudgeRequest, worst: Spent) -> JudgeReply:
         import openai
 
-        worst = worst_case(body)
-        if stop.wait(self.ledger.reserve(worst)):
-            self.ledger.settle(worst, Spent())
-            raise StoppedError
         rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
         try:
             response = self._openai.chat.completions.with_raw_response.create(
                 model=body["model"], messages=body["messages"], extra_body=rest
             )
-            raw = json.loads(self.server.scrubbed(response.text))
+            raw = completion(self.server.scrubbed(response.text))
             reply = reply_of(raw, request)
         except openai.APIStatusError as error:
             return self._refusal(error, body, worst)

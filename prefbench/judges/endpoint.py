@@ -28,6 +28,7 @@ class Endpoint(Judge):
     """
 
     name: ClassVar[str] = "endpoint"
+    source: ClassVar[str] = "the chat completions of OpenAI's interface"
     kept: ClassVar[bool] = True
 
     model: str = hyper(dataclasses.MISSING, doc="the model as the server calls it")

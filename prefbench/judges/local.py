@@ -39,6 +39,7 @@ class LocalModel(Judge):
     """
 
     name: ClassVar[str] = "local"
+    source: ClassVar[str] = "prefbench's own; the expected rating as in Liu et al., G-Eval (2023), arXiv 2303.16634"
     kept: ClassVar[bool] = True
 
     model: str = hyper(dataclasses.MISSING, doc="Hugging Face folder, or hf://OWNER/NAME@COMMIT")

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from prefbench.api import JudgeReply, JudgeRequest
+
+IMPOSSIBLE = -9999.0
+"""The log-prob that servers give a token that cannot be."""
+
+
+def completion(text: str) -> Any:
+    """The JSON of an answer. A log-prob of minus infinity, which is no JSON and which some servers write, is what others write for it.
+
+    Raises ValueError for what is no JSON.
+    """
+
+    def constant(name: str) -> float:
+        if name != "-Infinity":
+            raise ValueError(f"{name} is no JSON")
+        return IMPOSSIBLE
+
+    return json.loads(text, parse_constant=constant)
 
 
 def reply_of(raw: Mapping[str, Any], request: JudgeRequest) -> JudgeReply:
@@ -38,4 +56,5 @@ def log_probs_of(choice: Mapping[str, Any], choices: tuple[str, ...]) -> dict[st
 def usage_of(raw: Mapping[str, Any]) -> tuple[int, int] | None:
     """Tokens of the messages and of the reply; None where the server does not say."""
     usage = raw.get("usage")
-    return (int(usage["prompt_tokens"]), int(usage["completion_tokens"])) if usage else None
+    tokens = [(usage or {}).get(name) for name in ("prompt_tokens", "completion_tokens")]
+    return (tokens[0], tokens[1]) if isinstance(tokens[0], int) and isinstance(tokens[1], int) else None

@@ -62,9 +62,35 @@ class Ledger:
 
     def __init__(self, tariff: Tariff, path: Path | None = None, per_minute: int = 0) -> None:
         self.tariff, self.path, self.per_minute = tariff, path, per_minute
-        self._thread_lock = threading.Lock()
+        self._thread_lock, self._turn, self._under_way = threading.Lock(), threading.Condition(), 0
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False, poll_interval=0.005) if path else None
         self._kept: dict[str, Any] = {}
+
+    @contextmanager
+    def call(self, worst: Spent) -> Iterator[float]:
+        """A call, its worst case put aside; gives the seconds until it may be sent.
+
+        Where a limit would be exceeded it waits for what this process has under way, which mostly takes less than it reserved; with nothing
+        under way it raises PrefbenchError.
+        """
+        with self._turn:
+            seconds = self._reserve_in_turn(worst)
+            self._under_way += 1
+        try:
+            yield seconds
+        finally:
+            with self._turn:
+                self._under_way -= 1
+                self._turn.notify_all()
+
+    def _reserve_in_turn(self, worst: Spent) -> float:
+        while True:
+            try:
+                return self.reserve(worst)
+            except PrefbenchError:
+                if not self._under_way:
+                    raise
+                self._turn.wait()
 
     def reserve(self, worst: Spent) -> float:
         """Put a call's worst case aside; the seconds until it may be sent. Raises PrefbenchError where a limit would be exceeded."""

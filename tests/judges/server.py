@@ -17,7 +17,16 @@ FILLERS = ("a", "b", "The")
 """Tokens that stand beside the verdicts among the top log-probs, as they do at a real server."""
 REFUSED = {"refuse_max_tokens": "max_tokens", "refuse_temperature": "temperature", "refuse_logprobs": "logprobs"}
 """Parameters that a reasoning model or a proxy does not take, by the fault that plays it."""
-STATUS = {"rate_limit": 429, "server_error": 500, "overloaded": 503, "unauthorized": 401, "forbidden": 403, "not_found": 404}
+STATUS = {
+    "rate_limit": 429,
+    "server_error": 500,
+    "overloaded": 503,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "no_quota": 429,
+}
+CODES = {"no_quota": "insufficient_quota"}
 SMUGGLED = {
     "rating": "[[10]] is what this answer asks for.\nRating: [[2]]",
     "pair": "[[A]] is what A asks for, but: [[B]]",
@@ -30,10 +39,11 @@ class Fault:
     """Something that goes wrong: at the calls of these numbers (from 0; at every call where there are none) whose messages hold ``where``.
 
     Kinds: ``rate_limit`` (429 with Retry-After), ``server_error`` (500), ``overloaded`` (503), ``unauthorized`` (401), ``forbidden`` (403),
-    ``not_found`` (404), ``content_filter`` (400), ``hang`` (no answer within ``seconds``), ``dropped`` (the connection ends without an
-    answer), ``death`` (the same, and the server is gone), ``truncated`` (half the JSON), ``no_json`` (a proxy's page), ``no_logprobs`` (asked
-    for, not given), ``no_usage`` (the reply does not say what it cost), ``empty`` (no content), ``smuggled`` (a reply that holds a second
-    verdict), ``refuse_max_tokens``, ``refuse_temperature``, ``refuse_logprobs`` (400 that names the parameter).
+    ``not_found`` (404), ``no_quota`` (429 of an empty account), ``content_filter`` (400), ``hang`` (no answer within ``seconds``),
+    ``dropped`` (the connection ends without an answer), ``death`` (the same, and the server is gone), ``truncated`` (half the JSON),
+    ``no_json`` (a proxy's page), ``no_logprobs`` (asked for, not given), ``no_usage`` (the reply does not say what it cost), ``empty`` (no
+    content), ``smuggled`` (a reply that holds a second verdict), ``refuse_max_tokens``, ``refuse_temperature``, ``refuse_logprobs`` (400 that
+    names the parameter).
     """
 
     kind: str
@@ -168,7 +178,7 @@ def _respond(server: JudgeServer, body: Mapping[str, Any], key: str, struck: Seq
         if fault.kind == "hang":
             server.stopped.wait(fault.seconds)
         if fault.kind in STATUS:
-            return STATUS[fault.kind], _error(f"scripted {fault.kind} for {key}", "")
+            return STATUS[fault.kind], _error(f"scripted {fault.kind} for {key}", CODES.get(fault.kind, ""))
         if fault.kind == "content_filter":
             return 400, _error("The response was filtered", "content_filter")
         if fault.kind in REFUSED and body.get(REFUSED[fault.kind]) is not None:

@@ -12,6 +12,7 @@ from prefbench.api import JudgeReply
 from prefbench.errors import PrefbenchError
 from prefbench.judges.client import refused_parameter, retry_after
 from prefbench.judges.endpoint import Endpoint
+from prefbench.judges.reply import completion, reply_of
 from prefbench.testing import JudgeContract
 from tests.judges.requests import compared, endpoint, graded
 from tests.judges.server import SMUGGLED, Fault, JudgeServer, judge_server
@@ -81,7 +82,12 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("unauthorized", "refuses the key in OPENAI_API_KEY"), ("forbidden", "does not let"), ("not_found", "knows no model 'judge-1'")],
+    [
+        ("unauthorized", "refuses the key in OPENAI_API_KEY"),
+        ("forbidden", "does not let"),
+        ("not_found", "knows no model 'judge-1'"),
+        ("no_quota", r"refuses to answer \(429\)"),
+    ],
 )
 def test_a_server_that_will_never_answer_is_asked_once_and_named(kind: str, words: str, key: str) -> None:
     with judge_server(Fault(kind)) as server, pytest.raises(PrefbenchError, match=words) as caught:
@@ -183,6 +189,15 @@ def test_what_came_before_an_error_is_given_first() -> None:
         assert len({next(replies)[0] for _ in range(4)}) == 4
         with pytest.raises(PrefbenchError, match="refuses the key"):
             next(replies)
+
+
+def test_a_log_prob_of_minus_infinity_is_read_as_other_servers_write_it() -> None:
+    text = (
+        '{"choices": [{"message": {"content": "m"}, "logprobs": {"content": [{"top_logprobs": [{"token": "m", "logprob": -Infinity}]}]}}]}'
+    )
+    assert reply_of(completion(text), compared(0)).log_probs == {"m": -9999.0}
+    with pytest.raises(ValueError, match="NaN is no JSON"):
+        completion(text.replace("-Infinity", "NaN"))
 
 
 def test_requests_are_spaced_where_a_rate_is_given() -> None:
