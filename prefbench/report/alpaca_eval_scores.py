@@ -45,7 +45,7 @@ def score_annotations(annotations: Annotations, known: SetFiles) -> Row:
         return {**names, **scored(items, Calibration(), size), "why_no_length_control": reason}
     if known.order is not None:
         tables.refuse_other_set(len(known.order), "--references")
-    elif annotations.named_by_text and len(items) != tables.size:
+    elif None in annotations.rows and len(items) != tables.size:
         logger.warning(
             "%s: %d judgments beside tables of %d rows are matched by position, as alpaca-eval does; --references matches them by instruction",
             annotations.model,
