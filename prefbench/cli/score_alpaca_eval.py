@@ -94,8 +94,10 @@ def _judged(files: list[Path], place: Place) -> Iterator[Row]:
         raise PrefbenchError(f"{place.track}: no harness of AlpacaEval", 'add [[harness]] with name = "alpaca_eval" to the track')
     if not planned.folder.track.exists():
         keep_track(planned)  # what the judge spends is counted in the folder: it has to say whose it is
+    source = planned.planner.source()
+    source.prepare(site.cache, lambda _: None)
     for path in files:
         for harness in harnesses:
-            published = workshop.source.files(harness.name).get("references")
-            calibration = None if published else workshop.calibration(harness.name)
-            yield {"file": path.name, **score_outputs(path, harness, workshop.judge, workshop.source, calibration)}
+            published = source.files(harness.name).get("references")
+            calibration = None if published else workshop.calibration(harness.name)  # made with the model that training starts from
+            yield {"file": path.name, **score_outputs(path, harness, workshop.judge, source, calibration)}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from prefbench.api import Judge, JudgeReply, JudgeRequest, Question
 from prefbench.errors import PrefbenchError
-from prefbench.evaluate.alpaca_eval_files import Key, described, question_key, read_objects, stem
+from prefbench.evaluate.alpaca_eval_files import Key, described, question_key, read_objects, set_row, stem
 from prefbench.evaluate.annotators import load_annotator
 from prefbench.evaluate.pairwise import Comparison, preferences
 
@@ -30,19 +30,16 @@ class Annotations:
     annotator: str
     items: tuple[Mapping[str, Any], ...]
     keys: tuple[Key, ...]
-
-    @property
-    def named_by_text(self) -> bool:
-        """Whether the rows do not say which row of the set they are about."""
-        return any(isinstance(key, str) for key in self.keys)
+    rows: tuple[int | None, ...]
+    """The row of the set that each says it is about."""
 
     def places(self, order: Sequence[str] | None) -> dict[Key, str]:
         """Item ids by instruction, and by row of the set: its row in ``order`` (instructions), else the row that it names, else its own."""
         rows = None if order is None else {text: row for row, text in enumerate(order)}
         places: dict[Key, str] = {}
-        for own, (key, item) in enumerate(zip(self.keys, self.items, strict=True)):
+        for own, (key, named, item) in enumerate(zip(self.keys, self.rows, self.items, strict=True)):
             places[key] = item["id"]
-            row = own if rows is None else rows.get(str(key))
+            row = (own if named is None else named) if rows is None else rows.get(str(key))
             if isinstance(key, str) and row is not None:
                 places[row] = item["id"]
         return places
@@ -88,7 +85,8 @@ def _annotations(path: Path, model: str, rows: Sequence[Mapping[str, Any]], anno
     ]
     keys = [question_key(row) for row in rows]
     named = tuple(number if key is None else key for number, key in enumerate(keys))
-    return Annotations(model or stem(path), str(rows[0].get("generator_1") or ""), name, tuple(items), named)
+    baseline = str(rows[0].get("generator_1") or "")
+    return Annotations(model or stem(path), baseline, name, tuple(items), named, tuple(map(set_row, rows)))
 
 
 def _share(path: Path, preference: Any) -> float | None:

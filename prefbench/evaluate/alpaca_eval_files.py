@@ -70,6 +70,11 @@ def question_key(row: Mapping[str, Any]) -> Key | None:
     """What names the question of a row: its instruction, else its row in the set; None where neither does."""
     if isinstance(row.get("instruction"), str):
         return str(row["instruction"])
+    return set_row(row)
+
+
+def set_row(row: Mapping[str, Any]) -> int | None:
+    """The row of the set that a row says it is about."""
     return next((row[name] for name in POSITIONS if isinstance(row.get(name), int)), None)
 
 

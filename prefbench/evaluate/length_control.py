@@ -19,6 +19,7 @@ METHOD = "length_controlled_v1"
 """The name of the regression in ``alpaca_eval.metrics.glm_winrate``."""
 MINIMUM_QUESTIONS = 50
 MINIMUM_COVERAGE = 0.95
+NOTHING_LEFT = "the penalty that cross-validation chose leaves nothing of the regression: it would say 50 % whatever was judged"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def refusal(items: Items, calibration: Calibration) -> str | None:
         return "all preferences are equal"
     if np.ptp(data.delta_length[0][data.known]) == 0:
         return "the lengths have no spread: every answer differs from the baseline's by the same"
-    return None
+    strength = items[0].get("strength")
+    return NOTHING_LEFT if strength is not None and LengthControlled(data, float(strength)).is_empty else None
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,11 @@ class LengthControlled:
     def _coefficients(self) -> np.ndarray:
         """Of length, difficulty and the model itself, on the questions as they are, shape (1, 3)."""
         return fit(_rows(self.data, np.ones((1, len(self.data.difficulty)))), self.strength, np.zeros((1, 3)))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the penalty has left no coefficient, so that the prediction is one half for every model."""
+        return not self._coefficients.any()
 
     @property
     def value(self) -> float:

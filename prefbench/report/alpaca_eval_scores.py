@@ -45,7 +45,7 @@ def score_annotations(annotations: Annotations, known: SetFiles) -> Row:
         return {**names, **scored(items, Calibration(), size), "why_no_length_control": reason}
     if known.order is not None:
         tables.refuse_other_set(len(known.order), "--references")
-    elif annotations.named_by_text and len(items) != tables.size:
+    elif None in annotations.rows and len(items) != tables.size:
         logger.warning(
             "%s: %d judgments beside tables of %d rows are matched by position, as alpaca-eval does; --references matches them by instruction",
             annotations.model,
@@ -120,6 +120,8 @@ def _length_control(items: Items, calibration: Calibration) -> Row:
     if reason:
         return {"length_controlled_winrate": None, "why_no_length_control": reason}
     fit = length_control.length_controlled(items, calibration)
+    if fit.is_empty:
+        return {"length_controlled_winrate": None, "why_no_length_control": length_control.NOTHING_LEFT}
     replicates = fit.resample(question_draws(len(items)))
     estimate = fitted(np.array([fit.value]), replicates[None, :], len(items))
     return {"length_controlled_winrate": 100 * fit.value, **_interval("length_controlled", estimate), "why_no_length_control": None}

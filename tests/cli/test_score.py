@@ -114,6 +114,18 @@ def test_length_control_is_refused_with_its_reason(tmp_path: Path, gamed: Path) 
     assert whys == ["9 questions, fewer than 50", "the file holds neither the outputs nor their lengths"]
 
 
+def test_rows_that_say_which_they_are_keep_their_difficulties_in_any_order(tmp_path: Path, gamed: Path) -> None:
+    rows = [annotation(number, idx=number) for number in range(COUNT)]
+    for row in rows:
+        row["preference"] = 1.5 + 0.4 * math.sin(row["idx"])  # as the tables have it: rows elsewhere would be too easy or too hard
+    here, there = (write(tmp_path / name, order) for name, order in (("here.json", rows), ("there.json", rows[7:] + rows[:7])))
+    same, moved = (row["length_controlled_winrate"] for row in score(here, there, "--gamed", gamed))
+    assert moved == pytest.approx(same, abs=0.5)
+    lost = write(tmp_path / "lost.json", [{key: value for key, value in row.items() if key != "idx"} for row in rows[7:] + rows[:7]])
+    (by_position,) = score(lost, "--gamed", gamed)
+    assert by_position["length_controlled_winrate"] != pytest.approx(same, abs=0.5)
+
+
 def test_rows_that_are_missing_are_told_where_tables_go_by_position(tmp_path: Path, gamed: Path, caplog: Any) -> None:
     path = write(tmp_path / "a.json", [annotation(number) for number in range(COUNT - 2)])
     references = write(tmp_path / "r.json", [{"instruction": annotation(n)["instruction"], "output": "?"} for n in range(COUNT)])

@@ -130,6 +130,14 @@ def test_refusals_say_why() -> None:
     assert "coverage 0.0%" in str(refusal(unknown, calibration)), "difficulties of other questions are never borrowed"
 
 
+def test_a_fit_of_which_the_penalty_leaves_nothing_is_no_measurement() -> None:
+    items, calibration = made_up()
+    empty, full = ([{**item, "strength": strength} for item in items] for strength in (1e-4, 2.78))
+    assert length_controlled(empty, calibration).value == pytest.approx(0.5, abs=1e-12), "whatever was judged"
+    assert "leaves nothing of the regression" in str(refusal(empty, calibration))
+    assert refusal(full, calibration) is None
+
+
 def test_scikit_learns_settings_come_back(recwarn: pytest.WarningsRecorder) -> None:
     import sklearn
 
