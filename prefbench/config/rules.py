@@ -72,10 +72,16 @@ class AnswerRules(Component):
 
 @dataclass(frozen=True)
 class Named:
-    """A plugin by name, with the options that the track gives it."""
+    """A plugin by name, with the options that the track gives it, and a label where the track has it more than once."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells it from others of its name: ``name``, or ``name.label``."""
+        return f"{self.name}.{self.label}" if self.label else self.name
 
 
 @dataclass(frozen=True)
