@@ -8,7 +8,7 @@ from __future__ import annotations
 from prefbench.api.column import Column, ColumnContext, TrainedPolicy
 from prefbench.api.component import Component, Stateful, hookimpl, hyper
 from prefbench.api.harness import Calibration, Fitted, Harness, Items, JudgeLoad, Policy, Sampling
-from prefbench.api.judge import Judge, JudgeReply, JudgeRequest
+from prefbench.api.judge import Judge, JudgeReply, JudgeRequest, Tariff
 from prefbench.api.objective import PAIR_STATISTICS, Objective, PairBatch
 from prefbench.api.pairs import Message, Pair, Prompt, Question, content_id
 from prefbench.api.scheduler import POOL_STATISTICS, Pool, Scheduler
@@ -40,6 +40,7 @@ __all__ = [
     "Scheduler",
     "Source",
     "Stateful",
+    "Tariff",
     "TrainedPolicy",
     "content_id",
     "hookimpl",

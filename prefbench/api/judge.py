@@ -40,6 +40,30 @@ class JudgeReply:
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Tariff:
+    """What a judge costs: prices per million tokens, in one currency, and what a run folder may spend on it at most, 0 for no limit."""
+
+    prompt_price: float = 0.0
+    reply_price: float = 0.0
+    max_calls: int = 0
+    max_total_tokens: int = 0
+    max_cost: float = 0.0
+
+    def cost(self, prompt_tokens: float, reply_tokens: float) -> float:
+        """In the currency of the prices."""
+        return (self.prompt_price * prompt_tokens + self.reply_price * reply_tokens) / 1e6
+
+    def exceeded(self, calls: float, prompt_tokens: float, reply_tokens: float) -> str:
+        """The first limit that so much would exceed, by its name; empty where it keeps within all of them."""
+        spent = {
+            "max_calls": calls,
+            "max_total_tokens": prompt_tokens + reply_tokens,
+            "max_cost": self.cost(prompt_tokens, reply_tokens),
+        }
+        return next((name for name, amount in spent.items() if 0 < getattr(self, name) < amount), "")
+
+
 class Judge(Component, ABC):
     """Gives verdicts, many at a time."""
 
@@ -48,6 +72,18 @@ class Judge(Component, ABC):
 
     def locate(self, folder: Path) -> Judge:
         """Itself, with paths that a track file gives relative to its own folder resolved."""
+        return self
+
+    @property
+    def tariff(self) -> Tariff | None:
+        """What it costs and may cost; None where asking costs nothing and nothing limits it."""
+        return None
+
+    def opened(self, folder: Path) -> Judge:
+        """Itself, ready to be asked by the workers of a run, which share what it keeps in the run's folder.
+
+        Raises PrefbenchError where it cannot be asked, such as without a key.
+        """
         return self
 
     @abstractmethod

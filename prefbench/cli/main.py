@@ -17,6 +17,7 @@ from prefbench.cli.new import new
 from prefbench.cli.plan import plan
 from prefbench.cli.plugins import plugins
 from prefbench.cli.run import run
+from prefbench.cli.score import score
 from prefbench.cli.show import show
 from prefbench.cli.status import status
 from prefbench.errors import PrefbenchError
@@ -31,6 +32,7 @@ app = typer.Typer(
 for command in (run, plan, status, compare, plugins, show, new, check, doctor):
     app.command()(command)
 app.add_typer(board, name="board")
+app.add_typer(score, name="score")
 
 
 def print_version(wanted: bool) -> None:

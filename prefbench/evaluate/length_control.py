@@ -74,7 +74,7 @@ def refusal(items: Items, calibration: Calibration) -> str | None:
     if len(items) < MINIMUM_QUESTIONS:
         return f"{len(items)} questions, fewer than {MINIMUM_QUESTIONS}"
     if not calibration.numbers.get("difficulty") or not calibration.numbers.get("gamed"):
-        return "no calibration: neither difficulties nor gamed rows"
+        return "no calibration: there are no difficulties and gamed rows of these questions"
     data = comparisons(items, calibration)
     coverage = data.usable[0].mean()
     if coverage < MINIMUM_COVERAGE:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from prefbench.api import Judge, JudgeReply, JudgeRequest, Message, Question
+from prefbench.api import Judge, JudgeRequest, Question
+from prefbench.evaluate.annotators import Annotator
 from prefbench.evaluate.checked import checked_replies
 from prefbench.evaluate.stand_ins import quiet_root, replaced, stand_ins
 
-OWN_PROMPT = "prefbench"
-STOCK_PROMPT = "alpaca_eval_clf_gpt4_turbo"
-"""The prompt of the published AlpacaEval 2 leaderboard, which is read from the installed alpaca-eval."""
-CHOICES = ("m", "M")
-"""The verdict tokens: m prefers the answer that is shown first, M the second."""
-
-_FOLDER = Path(__file__).parent / "prompts" / "alpaca_eval"
-_PLACEHOLDER = re.compile(r"\{(instruction|output_1|output_2)\}")
+_KEYS = Path(__file__).parent / "prompts" / "alpaca_eval" / "keys"
 
 
 @dataclass(frozen=True)
@@ -35,31 +28,63 @@ class Comparison:
         """The two answers in the order in which the judge sees them: the baseline's first, unless swapped."""
         return (self.answer, self.baseline) if swapped else (self.baseline, self.answer)
 
+    def exchanged(self) -> Comparison:
+        """The same two answers with their parts exchanged: the judge sees them in the other order."""
+        return Comparison(self.question, self.answer, self.baseline)
 
-def preferences(comparisons: Sequence[Comparison], judge: Judge, prompt: str = OWN_PROMPT) -> list[float | None]:
+
+class Verdict(NamedTuple):
+    """The preference for the answer in [0, 1], None without one; and whether the two orders contradict each other, None where only one was asked
+    for or one gave no verdict."""
+
+    preference: float | None
+    flip: bool | None
+
+
+def verdicts(comparisons: Sequence[Comparison], judge: Judge, annotator: Annotator, both_orders: bool = False) -> list[Verdict]:
+    """A verdict per comparison; of both orders the mean, with one call of the judge for all."""
+    if not both_orders:
+        return [Verdict(preference, None) for preference in preferences(comparisons, judge, annotator)]
+    asked = preferences([*comparisons, *(c.exchanged() for c in comparisons)], judge, annotator)
+    return [_of_both(here, there) for here, there in zip(asked[: len(comparisons)], asked[len(comparisons) :], strict=True)]
+
+
+def _of_both(here: float | None, there: float | None) -> Verdict:
+    """From the preference for the answer, and for the baseline when the two are shown the other way round."""
+    if here is None or there is None:
+        return Verdict(None, None)
+    return Verdict((here + 1.0 - there) / 2, (here - 0.5) * (0.5 - there) < 0)
+
+
+def preferences(comparisons: Sequence[Comparison], judge: Judge, annotator: Annotator) -> list[float | None]:
     """The judge's preference for each answer over the baseline's, in [0, 1]; None where it gave no verdict.
 
-    alpaca-eval decides the order in which two answers are shown (a coin that depends on the instruction alone), gives 0.5 where they are
-    the same text, reads the verdicts with its ``logprob_parser``, and turns those of swapped pairs round. One call of the judge for all.
+    alpaca-eval decides the order in which two answers are shown (a coin that depends on the instruction alone, unless the annotator shows them as
+    they are given), gives 0.5 where they are the same text, reads the verdicts with the annotator's parser, and turns those of swapped pairs
+    round. One call of the judge for all.
     """
     if not comparisons:
         return []
     with stand_ins():
         from alpaca_eval import utils
         from alpaca_eval.annotators import PairwiseAnnotator
-    template = _template(prompt)
 
     def complete(prompts: Sequence[str]) -> dict[str, list[Any]]:
-        replies = checked_replies(judge, [_request(key, comparisons, template) for key in prompts])
-        return {"completions_all": [_completion(reply) for reply in replies]}
+        replies = checked_replies(judge, [_request(key, comparisons, annotator) for key in prompts])
+        return {annotator.reading["completion_key"]: [annotator.completion(reply) for reply in replies]}
 
     without_bar = SimpleNamespace(tqdm=lambda rows, **_: rows)
     with quiet_root(), replaced(utils, tqdm=without_bar):
         # A row number among the input keys keeps apart what the library would merge: the same instruction twice, the same answer twice.
-        annotator = PairwiseAnnotator(
-            annotators_config=_FOLDER, input_keys=("instruction", "row"), fn_completions=complete, caching_path=None
+        library = PairwiseAnnotator(
+            annotators_config=_KEYS,
+            prompt_template=_KEYS / ("random_order.txt" if annotator.reading["is_randomize_output_order"] else "as_given.txt"),
+            input_keys=("instruction", "row"),
+            fn_completions=complete,
+            caching_path=None,
+            **{**annotator.reading, "fn_completion_parser": _tolerant(annotator.reading["fn_completion_parser"])},
         )
-        annotated = annotator.annotate_head2head(
+        annotated = library.annotate_head2head(
             outputs_1=_outputs(comparisons, [c.baseline for c in comparisons]),
             outputs_2=_outputs(comparisons, [c.answer for c in comparisons]),
             chunksize=None,
@@ -74,39 +99,26 @@ def _outputs(comparisons: Sequence[Comparison], texts: Sequence[str]) -> list[di
     return [{"row": str(i), "instruction": c.question.turns[0], "output": text} for i, (c, text) in enumerate(pairs)]
 
 
-def _template(prompt: str) -> tuple[Message, ...]:
-    """The messages of a prompt, placeholders unfilled."""
-    from alpaca_eval import constants, utils
-
-    path = _FOLDER / "prompt.txt" if prompt == OWN_PROMPT else constants.EVALUATORS_CONFIG_DIR / prompt / "alpaca_eval_clf.txt"
-    return tuple(utils.prompt_to_chatml(path.read_text(encoding="utf-8")))
-
-
-def _request(key: str, comparisons: Sequence[Comparison], template: Sequence[Message]) -> JudgeRequest:
-    """What the judge is asked about the row that the library's rendered key names.
-
-    The library fills placeholders one after the other and splits the result at its chat marks, so that an instruction that contains
-    ``{output_1}`` swallows an answer and an answer that contains a mark forges a message. Here the marks are read first and every text
-    goes in once.
-    """
+def _request(key: str, comparisons: Sequence[Comparison], annotator: Annotator) -> JudgeRequest:
+    """What the judge is asked about the row that the library's rendered key names, in the order that it drew."""
     row, swapped = key.split()
     comparison = comparisons[int(row)]
-    first, second = comparison.shown(swapped == "True")
-    texts = {"instruction": comparison.question.turns[0], "output_1": first, "output_2": second}
-    messages = tuple({**message, "content": _fill(message["content"], texts)} for message in template)
-    return JudgeRequest(messages=messages, question=comparison.question, answers=((first,), (second,)), choices=CHOICES)
+    return annotator.request(comparison.question, *comparison.shown(swapped == "True"))
 
 
-def _fill(template: str, texts: Mapping[str, str]) -> str:
-    return _PLACEHOLDER.sub(lambda match: texts[match.group(1)], template)
+def _tolerant(name: str) -> Callable[..., list[float | None]]:
+    """A parser of alpaca-eval by name, whose draw of 0 the library would turn into 3 and then refuse, together with all other verdicts."""
+    from alpaca_eval import completion_parsers
+
+    parser = getattr(completion_parsers, name)
+    return lambda completion, **arguments: [_preference(value) for value in parser(completion, **arguments)]
 
 
-def _completion(reply: JudgeReply) -> dict[str, Any]:
-    """A reply in the form in which alpaca-eval's ``logprob_parser`` wants it; a judge without log-probs casts a whole vote."""
-    verdict = reply.text.strip()
-    log_probs = reply.log_probs if reply.log_probs is not None else {verdict: 0.0}
-    top = [{"token": token, "logprob": value} for token, value in log_probs.items() if token in CHOICES]
-    return {"logprobs": {"content": [{"top_logprobs": top}]}}
+def _preference(value: Any) -> float | None:
+    """A parsed verdict on alpaca-eval's scale from 1 to 2, None for what is on neither that scale nor a draw."""
+    if value == 0:
+        return 1.5
+    return float(value) if isinstance(value, int | float) and 1 <= value <= 2 else None
 
 
 def _fraction(preference: float | None) -> float | None:

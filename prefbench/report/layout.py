@@ -50,6 +50,11 @@ def _share(name: str, title: str) -> Metric:
     return Metric(name, title, decimals=1, percent=True, low=0.0, high=1.0, ascending=True)
 
 
+def _rate(name: str, title: str) -> Metric:
+    """A share of which neither more nor less is better."""
+    return Metric(name, title, decimals=1, percent=True, low=0.0, high=1.0)
+
+
 def _rating(name: str, title: str) -> Metric:
     return Metric(name, title, low=1.0, high=10.0, ascending=True)
 
@@ -66,6 +71,9 @@ METRICS = (
     GOLD,
     JUDGED,
     CONTROLLED,
+    _rate("flip_rate", "Flip rate"),
+    _share("alpaca_eval_1_win_rate", "AlpacaEval 1 win rate"),
+    _rate("alpaca_eval_1_flip_rate", "AlpacaEval 1 flip rate"),
     _rating("mt_bench", "MT-Bench"),
     _rating("mt_bench_turn_1", "Turn 1"),
     _rating("mt_bench_turn_2", "Turn 2"),
@@ -76,6 +84,7 @@ METRICS = (
     Metric("chosen_reward", "Chosen reward (nats)"),
     Metric("kl", "KL (nats)", low=0.0),
     Metric("length", "Length (characters)", decimals=1, low=0.0),
+    Metric("alpaca_eval_1_length", "AlpacaEval 1 length (characters)", decimals=1, low=0.0),
 )
 """Every metric that the built-in harnesses give. A win rate is a share on disk and a percentage on a page."""
 

@@ -1,0 +1,11 @@
+"""``prefbench score``: a command per benchmark that scores outputs and judgments made elsewhere."""
+
+from __future__ import annotations
+
+import typer
+
+from prefbench.cli.score_alpaca_eval import alpaca_eval
+
+score = typer.Typer(help="Score existing outputs or judgments: nothing is trained.", no_args_is_help=True, rich_markup_mode=None)
+for name, command in {"alpaca-eval": alpaca_eval}.items():
+    score.command(name)(command)

@@ -1,0 +1,177 @@
+"""AlpacaEval's own files: a model's outputs, the difficulties of the instructions, and the rows of the gamed baselines."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefbench.api import Question
+from prefbench.errors import PrefbenchError, shortened
+
+Key = int | str
+"""What a file names a question by: its row in AlpacaEval's set, counted from 0, or its instruction."""
+GamedRows = dict[str, tuple[float, float | None]]
+"""By question id: the baseline's length minus the answer's (characters, in any unit), and the answer's preference over the baseline."""
+
+POSITIONS = ("idx", "index")
+"""Names of a field with the row in the set."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A file of a model's outputs: the answers, and for each the question that it answers."""
+
+    path: Path
+    keys: tuple[Key, ...]
+    texts: tuple[str, ...]
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """The instructions in the file's order; none where it names questions by their row."""
+        return tuple(key for key in self.keys if isinstance(key, str))
+
+    def by_id(self, questions: Sequence[Question]) -> dict[str, str]:
+        """The answers by question id; a question that the file does not answer is left out."""
+        places = self.places(questions)
+        return {places[key]: text for key, text in zip(self.keys, self.texts, strict=True) if key in places}
+
+    def places(self, questions: Sequence[Question]) -> dict[Key, str]:
+        """Question ids by instruction, and by row of the set: the rows are this file's, or where it has no instructions the questions'."""
+        by_instruction: dict[Key, str] = {question.turns[0]: question.id for question in questions}
+        order = self.instructions or tuple(question.turns[0] for question in questions)
+        return by_instruction | {row: by_instruction[text] for row, text in enumerate(order) if text in by_instruction}
+
+
+def read_outputs(path: Path) -> Outputs:
+    """alpaca-eval's ``model_outputs``: a JSON list or JSONL, gzipped or not, of ``instruction`` (or the row, ``idx``) and ``output``.
+
+    Raises PrefbenchError for another shape, and for two answers to one question.
+    """
+    rows = read_objects(path)
+    keys = tuple(question_key(row) for row in rows)
+    if None in keys or not all(isinstance(row.get("output"), str | None) and "output" in row for row in rows):
+        raise PrefbenchError(f"{path}: holds no model outputs, but {described(rows)}", "every row needs `instruction` and `output`")
+    if len(set(keys)) < len(keys):
+        twice = next(key for number, key in enumerate(keys) if key in keys[:number])
+        raise PrefbenchError(f"{path}: answers {shortened(twice)} twice", "leave one of the two rows out")
+    return Outputs(path, tuple(key for key in keys if key is not None), tuple(row["output"] or "" for row in rows))
+
+
+def question_key(row: Mapping[str, Any]) -> Key | None:
+    """What names the question of a row: its instruction, else its row in the set; None where neither does."""
+    if isinstance(row.get("instruction"), str):
+        return str(row["instruction"])
+    return next((row[name] for name in POSITIONS if isinstance(row.get(name), int)), None)
+
+
+def read_objects(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON list or of JSONL, gzipped or not. Raises PrefbenchError when the file holds anything else."""
+    text = _text(path)
+    try:
+        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise PrefbenchError(f"{path}: not JSON: {error}", "give a JSON list of objects, or one JSON object per line") from None
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise PrefbenchError(f"{path}: holds no JSON objects", "give a JSON list of objects, or one JSON object per line")
+    return rows
+
+
+def described(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many rows there are, and the fields of the first."""
+    return f"{len(rows)} rows with {', '.join(map(str, rows[0])) or 'no fields'}"
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error) as error:
+        raise PrefbenchError(f"{path}: cannot be read: {error}", "give a file that is there and whole") from None
+    except UnicodeDecodeError as error:
+        raise PrefbenchError(f"{path}: not UTF-8: {error}", "alpaca-eval's files are UTF-8") from None
+
+
+# ---------------------------------------------------------------- calibration tables
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Difficulties (logits), and the gamed baselines' rows by model; both by what the files name a question by."""
+
+    difficulty: Mapping[Key, float]
+    gamed: Mapping[str, Mapping[Key, tuple[float, float | None]]]
+
+    @property
+    def size(self) -> int:
+        """How many questions the difficulties are of."""
+        return len(self.difficulty)
+
+    def numbers(self, places: Mapping[Key, str]) -> dict[str, Any]:
+        """A calibration's ``difficulty`` and ``gamed``, by question id."""
+        gamed = {model: {places[key]: row for key, row in rows.items() if key in places} for model, rows in self.gamed.items()}
+        return {"difficulty": {places[key]: value for key, value in self.difficulty.items() if key in places}, "gamed": gamed}
+
+    def refuse_other_set(self, questions: int, whose: str) -> None:
+        """Raises PrefbenchError where rows are named by number and the set has another number of them: they would be other questions' rows."""
+        numbered = [key for key in self.difficulty if isinstance(key, int)]
+        if numbered and len(numbered) != questions:
+            raise PrefbenchError(
+                f"the difficulties are of {len(numbered)} instructions by row, and {whose} has {questions}",
+                "give the reference outputs of the same set in its order, or a table with a column `instruction`",
+            )
+
+
+def read_tables(gamed: Path, difficulty: Path | None) -> Tables:
+    """alpaca-eval's ``df_gamed.csv`` and ``instruction_difficulty.csv``; without the second, the first's own ``instruction_difficulty``.
+
+    A row names its question by a column ``instruction``, or by its row of the set (``index``, or the first column where that has no name).
+    Preferences are on a scale from 0 to 1, or on that of annotations from 1 to 2. Raises PrefbenchError for another shape.
+    """
+    rows = _table(gamed, ("model", "std_delta_len"))
+    name = next((name for name in ("preference", "preference_imputed") if name in rows[0]), None)
+    if name is None:
+        raise PrefbenchError(f"{gamed}: no column preference", "give alpaca-eval's df_gamed.csv, or a table like it")
+    preferences = [_number(gamed, row, name) for row in rows]
+    offset = 1.0 if max(value for value in preferences if not math.isnan(value)) > 1.0 else 0.0
+    by_model: dict[str, dict[Key, tuple[float, float | None]]] = {}
+    for row, preference in zip(rows, preferences, strict=True):
+        judged = None if math.isnan(preference) else preference - offset
+        by_model.setdefault(row["model"], {})[_row_key(gamed, row)] = (_number(gamed, row, "std_delta_len"), judged)
+    source = difficulty or gamed
+    difficulties = rows if difficulty is None else _table(difficulty, ())
+    if "instruction_difficulty" not in difficulties[0]:
+        raise PrefbenchError(f"{source}: no column instruction_difficulty", "give alpaca-eval's instruction_difficulty.csv, or a table like it")
+    return Tables({_row_key(source, row): _number(source, row, "instruction_difficulty") for row in difficulties}, by_model)
+
+
+def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    rows = list(csv.DictReader(_text(path).splitlines()))
+    missing = [column for column in columns if not rows or column not in rows[0]]
+    if missing or not rows:
+        raise PrefbenchError(f"{path}: no table with {', '.join(missing) or 'rows'}", "give alpaca-eval's own CSV, or one like it")
+    return rows
+
+
+def _row_key(path: Path, row: Mapping[str, str]) -> Key:
+    if row.get("instruction"):
+        return row["instruction"]
+    text = row.get("index", next(iter(row.values())))
+    try:
+        return int(float(text))
+    except ValueError:
+        raise PrefbenchError(f"{path}: {shortened(text)} is no row number", "a column `index` counts from 0, or `instruction` names it") from None
+
+
+def _number(path: Path, row: Mapping[str, str], column: str) -> float:
+    """A number, NaN where the cell is empty."""
+    try:
+        return float(row[column] or "nan")
+    except (TypeError, ValueError):
+        raise PrefbenchError(f"{path}: {column} is {shortened(row[column])}", "give a number") from None

@@ -1,0 +1,85 @@
+"""A judge whose replies are kept: what was answered once is read, and not asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefbench.api import Judge, JudgeReply, JudgeRequest, Tariff
+from prefbench.identity import digest
+from prefbench.judges.judgments import Judgments
+
+Report = Callable[[Mapping[str, Any]], None]
+
+
+def judgments_of(judge: Judge, cache: Path) -> Judgments:
+    """Where a judge's replies are kept: under the cache, so that no run folder buys what another one has."""
+    identity = digest({"name": judge.name, "options": judge.identity_options()})
+    return Judgments(cache / "judgments" / f"{judge.name}-{identity[:16]}")
+
+
+class Kept(Judge):
+    """Asks the judge behind it for what is not kept yet, each request once, and keeps every reply as soon as it is there, but empty ones."""
+
+    kept = True
+
+    def __init__(self, judge: Judge, judgments: Judgments, report: Report = lambda _: None) -> None:
+        self.behind, self.judgments, self.report = judge, judgments, report
+        self.name = judge.name  # type: ignore[misc]  # it stands for the judge behind it
+        self._identity = {"name": judge.name, "options": judge.identity_options()}
+
+    def options(self) -> dict[str, Any]:
+        """Those of the judge behind it."""
+        return self.behind.options()
+
+    def identity_options(self) -> dict[str, Any]:
+        """Those of the judge behind it."""
+        return self.behind.identity_options()
+
+    @property
+    def tariff(self) -> Tariff | None:
+        """That of the judge behind it."""
+        return self.behind.tariff
+
+    def telling(self, report: Report) -> Kept:
+        """The same, which says now and then how many judgments there are; ``report`` may end the work by raising."""
+        return Kept(self.behind, self.judgments, report)
+
+    def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
+        """One reply per request, in order, kept or new. Raises what the judge behind it raises; what came before is kept."""
+        found = dict(self.replies(requests))
+        return [found[place] for place in range(len(requests)) if place in found]
+
+    def replies(self, requests: Sequence[JudgeRequest]) -> Iterator[tuple[int, JudgeReply]]:
+        """The kept ones first, then the others as they come."""
+        self.judgments.look_again()
+        missing: dict[str, list[int]] = {}
+        for place, request in enumerate(requests):
+            key = self.key(request)
+            if (reply := self.judgments.find(key)) is not None:
+                yield place, reply
+            else:
+                missing.setdefault(key, []).append(place)
+        if missing:
+            yield from self._asked(requests, missing)
+
+    def _asked(self, requests: Sequence[JudgeRequest], missing: Mapping[str, Sequence[int]]) -> Iterator[tuple[int, JudgeReply]]:
+        keys, there = list(missing), len(requests) - sum(map(len, missing.values()))
+        for position, reply in self.behind.replies([requests[missing[key][0]] for key in keys]):
+            places = missing[keys[position]]
+            if reply.text.strip() or reply.log_probs:
+                self.judgments.add(keys[position], requests[places[0]], reply)
+            there += len(places)
+            self.report({"judgments": f"{there}/{len(requests)}"})
+            yield from ((place, reply) for place in places)
+
+    def key(self, request: JudgeRequest) -> str:
+        """sha256 over the judge's name and identity and all that a request sends or asks for; 64 hexadecimal digits."""
+        asked = {
+            "messages": [dict(message) for message in request.messages],
+            "choices": list(request.choices),
+            "verdicts": list(request.verdicts),
+            "parameters": dict(request.parameters),
+        }
+        return digest({"judge": self._identity, **asked})
