@@ -235,8 +235,11 @@ class _Reader:
         """Columns with options, by label: ``[columns.noisy] column = "reward-margin"``."""
         columns = {}
         for label, options in self._labelled("columns"):
+            distribution = self._typed(f"columns.{label}.distribution", options.pop("distribution", ""), str, "")
+            if self._absent(f"columns.{label}", distribution):
+                continue
             name = self._typed(f"columns.{label}.column", options.pop("column", label), str, "")
-            with self._broken_only_where_needed(f"columns.{label}"):
+            with self._broken_only_where_needed(f"columns.{label}", distribution):
                 self._check_plugin("column", f"columns.{label}", name, options)
             columns[label] = Named(name, options)
         return columns

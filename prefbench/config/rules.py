@@ -138,7 +138,7 @@ class Track:
     """None is full fine-tuning."""
     answers: AnswerRules = AnswerRules()
     skipped: Mapping[str, str] = field(default_factory=dict)
-    """``methods.LABEL`` and ``schedulers.LABEL`` whose distribution is not installed here, with the reason."""
+    """``methods.LABEL``, ``schedulers.LABEL`` and ``columns.LABEL`` whose distribution is not installed here, with the reason."""
 
 
 @dataclass(frozen=True)
