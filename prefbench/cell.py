@@ -25,8 +25,9 @@ from prefbench.evaluate.checked import checked_items, checked_metrics, checked_r
 from prefbench.identity import digest
 from prefbench.plan import Cell
 from prefbench.record import Outcome
+from prefbench.report.card import CARD, Trained, model_card
 from prefbench.report.metrics import score
-from prefbench.store.files import read_lines, write_lines
+from prefbench.store.files import read_lines, write_lines, write_text
 from prefbench.store.sealed import lines_are_whole, logger, read_or_set_aside, read_sealed, set_aside, write_sealed
 from prefbench.train.checkpoint import save_policy, weights_digest
 from prefbench.train.device import seconds_by_threads
@@ -129,7 +130,7 @@ def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float
 def training_job(shop: Workshop, row: Row, seed: int, data: PairData, report: Report) -> TrainJob:
     """A row's objective and scheduler on a seed's pairs, with a policy to train."""
     return TrainJob(
-        scorer=shop.fresh_policy(),
+        scorer=shop.fresh_policy(seed),
         data=data,
         objective=shop.planner.objective(row),
         scheduler=shop.planner.scheduler(row),
@@ -172,7 +173,7 @@ class CellRun:
         trained = self._stage("train", self._train, self._trained_is_whole)
         answered = self._stage("answer", self._answer, lambda found: self._lines_are_whole("answers", found))
         judged = self._stage("judge", self._judge, lambda found: self._lines_are_whole("judged", found))
-        scored = self._stage("score", self._score, self._items_are_whole)
+        scored = self._stage("score", lambda _: self._score(trained["training"]), self._items_are_whole)
         weights = {"weights_sha256": trained["weights_sha256"], "training": trained["training"], "answers_sha256": answered}
         return {**scored, **weights, "judged_sha256": judged}
 
@@ -215,7 +216,14 @@ class CellRun:
         counts = {"pairs": len(pairs), "pairs_dropped": len(pairs.tokens.dropped)}
         noted = {label: dict(column.facts) for label, column in columns.items() if column.facts}
         training = {**log.summary(), **counts, **({"columns": noted} if noted else {})}
+        self._write_card(training, {})
         return {"weights_sha256": weights_digest(self._policy_folder()), "training": training}
+
+    def _write_card(self, training: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]]) -> None:
+        """The model card of a trained policy. No stage depends on it: who reads the folder elsewhere does."""
+        if self.cell.trained:
+            trained = Trained(self.cell, self.shop.track, self.shop.site.dtype, training, metrics)
+            write_text(self._policy_folder() / CARD, model_card(trained))
 
     def _policy_folder(self) -> Path:
         return self.folder / "policy" if self.cell.trained else self.shop.model_folder(self.cell.row.method)
@@ -235,11 +243,13 @@ class CellRun:
             judged[name] = write_lines(self._lines("judged", name), checked_items(name, items))
         return judged
 
-    def _score(self, clocks: Clocks) -> dict[str, Any]:
+    def _score(self, training: Mapping[str, Any]) -> dict[str, Any]:
         items = [item for name in self.shop.harnesses for item in read_lines(self._lines("judged", name))]
         calibrations = {name: self.shop.calibration(name) for name in self.shop.harnesses}
+        scores = checked_metrics(score(self.shop.harnesses, items, calibrations))
+        self._write_card(training, scores["metrics"])
         return {
-            **checked_metrics(score(self.shop.harnesses, items, calibrations)),
+            **scores,
             "items_sha256": self.shop.folder.write_items(self.cell.id, items),
             "calibration_sha256": digest({name: c.numbers for name, c in calibrations.items() if c.numbers}),
         }

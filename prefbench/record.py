@@ -67,6 +67,8 @@ def record_of(cell: Cell, outcome: Outcome, around: Circumstances, log: str | No
         "host": {
             "device": torch.cuda.get_device_name() if device().type == "cuda" else "cpu",
             "dtype": around.dtype,
+            "weights": track.model.weights,
+            "attention": track.model.attention,
             "cores": usable_cores(),
             "threads": around.threads,
         },

@@ -96,7 +96,7 @@ def plan_run(options: RunOptions) -> Planned:
     """Read everything that a run needs to know, and start nothing. Raises PrefbenchError with every mistake of the track."""
     registry = load_registry(options.plugin_files)
     track = read_track(find_track(options.track), registry, options.selection)
-    planner = Planner(track, registry, compute_dtype(track.train.dtype))
+    planner = Planner(track, registry, compute_dtype(track.train.dtype, track.model.weights))
     planner.refuse_unknown_columns()
     folder = Folder(options.out)
     refuse_other_track(folder, track)

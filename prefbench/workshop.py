@@ -16,6 +16,7 @@ from prefbench.columns.compute import ColumnValues, Context, column_values, pair
 from prefbench.columns.reference import ReferenceColumn, reference_column, reference_key
 from prefbench.columns.trained import Training
 from prefbench.config import UNTRAINED, Named, Row, Track, resolved
+from prefbench.data.content import check_chat_template
 from prefbench.data.tokens import TokenPairs, tokenise_pairs
 from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
@@ -26,6 +27,7 @@ from prefbench.registry import did_you_mean, load_registry
 from prefbench.store.files import read_packed_json
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
+from prefbench.train.adapters import fresh_policy
 from prefbench.train.checkpoint import load_model, load_tokenizer, weights_digest
 from prefbench.train.device import device
 from prefbench.train.forward import Scorer, make_scorer
@@ -88,6 +90,8 @@ class Workshop:
         """Make or find what all cells share."""
         source = self.planner.source()
         source.prepare(self.site.cache, report)
+        if not self.track.model.chat_template:
+            check_chat_template(source, self.track.seeds[0], [named.name for named in self.track.harnesses])
         self._source = source
         for row in self.track.rows:
             if row.scheduler == UNTRAINED:
@@ -110,12 +114,12 @@ class Workshop:
     @cached_property
     def tokenizer(self) -> Any:
         """The tokenizer that every model of the track shares."""
-        return load_tokenizer(self.source.models()["sft"])
+        return load_tokenizer(self.source.models()["sft"], self.track.model)
 
     @cached_property
     def reference(self) -> Scorer:
         """The model that training starts from, and from which the policy's distance is measured."""
-        return make_scorer(load_model(self.source.models()["sft"], device()), self.site.dtype)
+        return self.load_scorer(self.source.models()["sft"])
 
     @cached_property
     def reference_weights(self) -> str:
@@ -132,13 +136,13 @@ class Workshop:
         """The track's harnesses by name."""
         return self.planner.harnesses()
 
-    def fresh_policy(self) -> Scorer:
-        """A copy of the reference, to be trained."""
-        return self.reference.copy()
+    def fresh_policy(self, seed: int) -> Scorer:
+        """The reference as a policy to be trained: a copy, or adapters over its weights."""
+        return fresh_policy(self.reference, self.track.lora, seed)
 
     def load_scorer(self, folder: Path) -> Scorer:
         """A model folder as a scorer."""
-        return make_scorer(load_model(folder, device()), self.site.dtype)
+        return make_scorer(load_model(folder, device(), self.track.model), self.site.dtype)
 
     def policy(self, scorer: Scorer, seed: int, report: Report = lambda _: None) -> ModelPolicy:
         """A model under evaluation, its draws under ``seed``."""
@@ -152,7 +156,7 @@ class Workshop:
             message = f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {limit} tokens"
             raise PrefbenchError(message, "raise train.max_length in the track")
         reference = reference_column(self.reference, self.reference_weights, tokens, self.track.train.micro_batch_tokens, self.site.cache)
-        scored = reference_key(self.reference_weights, tokens, self.site.dtype)
+        scored = reference_key(self.reference_weights, tokens, self.reference.arithmetic)
         return SeedData(PairData(tokens, *reference.sums()), reference, digest({"reference": scored, "pairs": contents(tokens)}))
 
     # ---------------------------------------------------------------- columns
@@ -183,7 +187,7 @@ class Workshop:
         return column_values(column, self._column_key(row, named, data, training), context, self.site.cache)
 
     def _training(self, row: Row) -> Training:
-        return Training(lambda: self.planner.objective(row), self.planner.learning_rate(row), self.track.train)
+        return Training(lambda: self.planner.objective(row), self.planner.learning_rate(row), self.track.train, self.track.lora)
 
     def _column_key(self, row: Row, named: Named, data: SeedData, training: Training | None) -> str:
         """What a column's values depend on: itself, the pairs and the reference; and where it trains policies, all that decides how."""
@@ -198,6 +202,7 @@ class Workshop:
                 "objective": self.planner.identify("objective", self.track.methods[row.method].objective),
                 "learning_rate": training.learning_rate,
                 "rules": resolved(training.rules),
+                "lora": resolved(training.lora) if training.lora else None,
                 "columns": {label: self.planner.identify("column", found) if found else "of the pairs" for label, found in known.items()},
             }
         return digest(include)

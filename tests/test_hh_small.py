@@ -114,7 +114,7 @@ def few_rows(tmp_path: Path) -> Path:
 
 @needs_data
 def test_a_miniature_preparation_can_be_loaded_and_repeats_itself(prepare: ModuleType, few_rows: Path, tmp_path: Path) -> None:
-    from prefbench.data.local import LocalFiles
+    from prefbench.data.files import Files
     from prefbench.data.tokens import tokenise_pairs
     from prefbench.train.checkpoint import load_model, load_tokenizer, weights_digest
 
@@ -129,7 +129,7 @@ def test_a_miniature_preparation_can_be_loaded_and_repeats_itself(prepare: Modul
     assert weights_digest(outs[0] / "sft") == weights_digest(outs[1] / "sft") != weights_digest(outs[0] / "base")
     assert (outs[0] / "pairs.jsonl").read_bytes() == (outs[1] / "pairs.jsonl").read_bytes()
 
-    source = LocalFiles(model="sft", base="base", pairs_file="pairs.jsonl", held_out_file="held_out.jsonl").locate(outs[0])
+    source = Files(model="sft", base="base", pairs_file="pairs.jsonl", held_out_file="held_out.jsonl").locate(outs[0])
     source.prepare(tmp_path / "cache", lambda _: None)  # refuses bad rows, and a prompt on both sides
     folder = source.models()["sft"]
     tokens = tokenise_pairs(load_tokenizer(folder), [*source.pairs(0), *source.held_out()], prepare.MAX_LENGTH)

@@ -71,8 +71,8 @@ class Context:
         return self.reference_column.chosen, self.reference_column.rejected
 
     def fresh_model(self) -> PreTrainedModel:
-        """A copy of the model that training starts from."""
-        return self.reference.copy().model
+        """A copy of the model that training starts from, in float32 whatever the track's weights are: all of it may be trained."""
+        return self.reference.copy().model.float()
 
     def train(self, rows: Sequence[int], epochs: float, seed: int) -> TrainedPolicy:
         """A policy trained on some of the pairs as the row of the board would be. Raises PrefbenchError unless the column declares it."""

@@ -36,18 +36,18 @@ def _sums(answers: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([answer.sum(dtype=np.float64) for answer in answers])
 
 
-def reference_key(weights: str, tokens: TokenPairs, dtype: str) -> str:
-    """What the column depends on: the weights, the set of pairs as token ids, the compute dtype and the kind of device.
+def reference_key(weights: str, tokens: TokenPairs, arithmetic: str) -> str:
+    """What the column depends on: the weights, the set of pairs as token ids, the arithmetic of the scorer and the kind of device.
 
     No loss, seed or folder; nor the order of the pairs, so that seeds that differ in order alone share one column.
     """
     ids = [(tokens.prompt_ids[i], tokens.chosen_ids[i], tokens.rejected_ids[i]) for i in tokens.canonical_order()]
-    return digest({"numerics": CORE_NUMERICS_VERSION, "weights": weights, "ids": ids, "dtype": dtype, "kernels": device().type})
+    return digest({"numerics": CORE_NUMERICS_VERSION, "weights": weights, "ids": ids, "arithmetic": arithmetic, "kernels": device().type})
 
 
 def reference_column(scorer: Scorer, weights: str, tokens: TokenPairs, budget: int, cache: Path) -> ReferenceColumn:
     """The column of these pairs under ``scorer``'s model: from the cache, or one gradient-free pass that is then cached."""
-    path = cache / "columns" / "reference" / f"{reference_key(weights, tokens, scorer.dtype)}.safetensors"
+    path = cache / "columns" / "reference" / f"{reference_key(weights, tokens, scorer.arithmetic)}.safetensors"
     order, flat = tokens.canonical_order(), _cached(path)
     prompts = [tokens.prompt_ids[i] for i in order]
     answers = {name: [ids[i] for i in order] for name, ids in (("chosen", tokens.chosen_ids), ("rejected", tokens.rejected_ids))}

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from prefbench.api import Objective, PairBatch
-from prefbench.config import TrainRules
+from prefbench.config import LoraRules, TrainRules
 from prefbench.errors import PrefbenchError
 from prefbench.schedulers.uniform import Uniform
 from prefbench.streams import stream_seed
+from prefbench.train.adapters import fresh_policy
 from prefbench.train.forward import Scorer
 from prefbench.train.job import PairData, TrainJob, gather, mismatched_log_ratios, pair_batch, pair_micro_batches
 from prefbench.train.loop import DivergedError, train
@@ -24,11 +25,12 @@ from prefbench.train.statistics import sequence_names, sequence_values
 
 @dataclass(frozen=True)
 class Training:
-    """What decides how a column's policies are trained: the objective and the learning rate of a row of the board, the track's rules."""
+    """What decides how a column's policies are trained: the objective and the learning rate of a row of the board, the track's rules and adapters."""
 
     objective: Callable[[], Objective]
     learning_rate: float
     rules: TrainRules
+    lora: LoraRules | None = None
 
     def rules_for(self, pairs: int, epochs: float) -> TrainRules:
         """The track's, with the steps that ``epochs`` over so many pairs take, and as large a share of them for the warm-up."""
@@ -71,14 +73,15 @@ def train_policy(
     report: Callable[[Mapping[str, Any]], None],
 ) -> Trained:
     """Train a copy of the reference on some of the pairs. Raises PrefbenchError when its loss diverges."""
+    seed = stream_seed(seed, "column")
     job = TrainJob(
-        scorer=reference.copy(),
+        scorer=fresh_policy(reference, training.lora, seed),
         data=data.take(rows),
         objective=training.objective(),
         scheduler=Uniform(),
         rules=training.rules_for(len(rows), epochs),
         learning_rate=training.learning_rate,
-        seed=stream_seed(seed, "column"),
+        seed=seed,
         report=report,
         reference=reference,
     )

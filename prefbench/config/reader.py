@@ -93,6 +93,7 @@ class _Reader:
             columns=self._columns(),
             skipped=self.skipped,
         )
+        self._check_weights(track)
         self._raise()
         return track
 
@@ -115,6 +116,12 @@ class _Reader:
         for _, message in problems:
             self._problem(rules.name, message)
         return rules() if problems else build(rules, table)
+
+    def _check_weights(self, track: Track) -> None:
+        """Full fine-tuning needs float32: at 8 bits of mantissa most of AdamW's updates are smaller than half a step, and are lost."""
+        if track.model.weights != "float32" and track.lora is None and any(row.scheduler != UNTRAINED for row in track.rows):
+            message = f"weights in {track.model.weights} cannot be trained: most updates are too small for them, and are lost"
+            self._problem("model.weights", message, "add a table [lora], whose adapters are float32, or leave the weights in float32")
 
     def _plugin(self, kind: Kind, where: str) -> Named:
         table = dict(self._table(where))

@@ -1,1 +1,1 @@
-"""Pairs with stable ids, the chat template, tokens, and the built-in source of local files."""
+"""Pairs with stable ids, the chat template, tokens, and the built-in source of files."""

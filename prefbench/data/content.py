@@ -1,17 +1,19 @@
-"""What local model folders and text files hold: whether a folder is whole, and digests that depend on the content alone."""
+"""What models and files hold: whether a model folder is whole, and identities that depend on the content alone."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from prefbench.data.preference_files import lines
+from prefbench.api import Source
+from prefbench.data.locations import HubLocation, is_on_hub
+from prefbench.data.rows import lines
 from prefbench.errors import PrefbenchError
 from prefbench.identity import digest, file_digest
 
@@ -56,15 +58,23 @@ def _check_header(path: Path) -> None:
         raise PrefbenchError(f"{path}: damaged: {error}", "copy the file again; a pointer of Git LFS is not the file itself") from None
 
 
-def check_chat_template(folder: Path, what: str) -> None:
-    """Raise PrefbenchError when a model folder has no chat template, which ``what`` (conversations) would be rendered with."""
-    settings = folder / "tokenizer_config.json"
-    if any((folder / name).is_file() for name in TEMPLATES) or (settings.is_file() and _json_object(settings).get("chat_template")):
+def check_chat_template(source: Source, seed: int, harnesses: Iterable[str]) -> None:
+    """Raise PrefbenchError when the model has no chat template, and a prompt or a question is a conversation that one would render."""
+    folder = source.models()["sft"]
+    if has_chat_template(folder):
         return
-    raise PrefbenchError(
-        f"{folder}: no chat template, and the {what} are conversations",
-        "give the model folder a chat_template.jinja, or prompts as plain text",
-    )
+    talks = any(not isinstance(pair.prompt, str) for pair in (*source.pairs(seed), *source.held_out()))
+    if talks or any(source.questions(harness) for harness in harnesses):
+        raise PrefbenchError(
+            f"{folder}: no chat template, and the {'prompts' if talks else 'questions'} are conversations",
+            "name one in the track ([model] chat_template), or give the model folder a chat_template.jinja, or prompts as plain text",
+        )
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether a model folder has one, in a file of its own or in the tokenizer's settings."""
+    settings = folder / "tokenizer_config.json"
+    return any((folder / name).is_file() for name in TEMPLATES) or bool(settings.is_file() and _json_object(settings).get("chat_template"))
 
 
 def _json_object(path: Path) -> dict[str, Any]:
@@ -89,6 +99,22 @@ def text_digest(path: Path) -> str:
     if not path.is_file():
         raise PrefbenchError(f"{path}: there is no such file", "paths of a track are relative to the track file")
     return _remembered(_unpacked_digest, path)
+
+
+def model_identity(location: str) -> str:
+    """What identifies a model: its location on the hub, whose commit pins it, or the digest of its folder."""
+    return str(HubLocation.parse(location)) if is_on_hub(location) else model_digest(Path(location))
+
+
+def file_identity(location: str) -> str:
+    """What identifies a file or a folder of files: its location on the hub, or a digest: of text unpacked, of all else byte by byte."""
+    if is_on_hub(location):
+        return str(HubLocation.parse(location))
+    path = Path(location)
+    if path.is_dir():
+        found = sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))
+        return digest({str(entry.relative_to(path)): _remembered(file_digest, entry) for entry in found})
+    return _remembered(file_digest, path) if path.suffix == ".parquet" and path.is_file() else text_digest(path)
 
 
 def _unpacked_digest(path: Path) -> str:

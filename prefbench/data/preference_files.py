@@ -1,174 +1,156 @@
-"""JSONL files of preference pairs in TRL's three shapes, read row by row; what is no pair is listed by row number, never skipped in silence."""
+"""Preference pairs of a table, row by row; what is no pair is listed by row number and counted by reason, never skipped in silence."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import math
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NoReturn
 
-from prefbench.api import Message, Pair, Prompt
+from prefbench.api import Pair, content_id
+from prefbench.data.formats import AUTO, FORMATS, BadRowError, Format, Row, checked, format_of, number
+from prefbench.data.rows import Table
 from prefbench.errors import PrefbenchError
 
 LISTED = 10
 """Bad rows that an error names; the rest are counted."""
-
-
-class BadRowError(ValueError):
-    """A row is no preference pair; the message says why."""
+REPEATED = "the same pair as row "
 
 
 @dataclass(frozen=True)
 class PairFile:
-    """The pairs of a file in its order, and why each other row is none, by row number counted from 1 (blank lines count, and are no rows)."""
+    """The pairs of a table in its order with their row numbers, its format's name, and why each other row is none, by row number from 1."""
 
-    path: Path
+    table: Table
     pairs: tuple[Pair, ...]
+    rows: tuple[int, ...] = ()
     bad: Mapping[int, str] = field(default_factory=dict)
+    format: str = ""
 
-    def refuse_bad_rows(self) -> None:
-        """Raise PrefbenchError that lists the bad rows, if there are any."""
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many rows are bad for which reason, the most frequent first."""
+        kinds = Counter(
+            f"{REPEATED.removesuffix('row ')}an earlier row" if text.startswith(REPEATED) else text for text in self.bad.values()
+        )
+        return dict(kinds.most_common())
+
+    def refuse_bad_rows(self, listed_in: str = "") -> None:
+        """Raise PrefbenchError that lists the bad rows, if there are any; ``listed_in`` is the file that has them all."""
         if not self.bad:
             return
         listed = ", ".join(f"row {row} ({reason})" for row, reason in list(self.bad.items())[:LISTED])
         more = f", and {len(self.bad) - LISTED} more" if len(self.bad) > LISTED else ""
         plural = "s" if len(self.bad) > 1 else ""
+        where = f"; {listed_in} has them all" if more and listed_in else ""
         raise PrefbenchError(
-            f"{self.path}: {len(self.bad)} bad row{plural}: {listed}{more}",
-            'a row is one JSON object on one line; mend the file, or leave such rows out with bad_rows = "drop"',
+            f"{self.table.location}: {len(self.bad)} bad row{plural}: {listed}{more}",
+            f'a row is one JSON object on one line; mend the file, or leave such rows out with bad_rows = "drop"{where}',
+        )
+
+    def without(self, prompts: set[str], reason: str) -> PairFile:
+        """The file without the pairs whose prompt's ``content_id`` is among ``prompts``; those are bad rows."""
+        shared = {row for row, pair in zip(self.rows, self.pairs, strict=True) if content_id(pair.prompt) in prompts}
+        kept = [(row, pair) for row, pair in zip(self.rows, self.pairs, strict=True) if row not in shared]
+        bad = {**self.bad, **dict.fromkeys(shared, reason)}
+        return dataclasses.replace(
+            self,
+            rows=tuple(row for row, _ in kept),
+            pairs=tuple(pair for _, pair in kept),
+            bad={row: bad[row] for row in sorted(bad)},
         )
 
 
-# ---------------------------------------------------------------- files
+# ---------------------------------------------------------------- reading
 
 
-def read_pairs(path: Path, columns: Sequence[str] = ()) -> PairFile:
-    """Every pair of a ``.jsonl`` or ``.jsonl.gz`` file, with the row's numbers named in ``columns``.
+def read_pairs(table: Table, columns: Sequence[str] = (), format_name: str = AUTO) -> PairFile:
+    """Every pair of a table, with the row's numbers named in ``columns`` and those that its format brings.
 
-    A second row with the same three texts is a bad row: items are stored by the pair's id. Raises PrefbenchError when the file cannot be read.
+    A second row with the same three texts is a bad row: items are stored by the pair's id. Raises PrefbenchError when the table cannot be read,
+    when its rows have no known format, and when they have several.
     """
-    pairs: list[Pair] = []
-    bad: dict[int, str] = {}
-    first: dict[str, int] = {}
-    for number, line in enumerate(lines(path), start=1):
-        if not line.strip():
+    reader = _Reader(FORMATS.get(format_name) or detect(table), columns)
+    shapes: dict[Format, int] = {}
+    for row_number, row in table.rows():
+        if isinstance(row, str):
+            reader.bad[row_number] = row
             continue
+        reader.read(row_number, row)
+        if format_name == AUTO and (shape := format_of(row)):
+            shapes.setdefault(shape, row_number)
+    if len(shapes) > 1:
+        found = ", ".join(f"{shape.name} (row {row})" for shape, row in shapes.items())
+        hint = "put them into files of their own, or name the one format to read with pairs_format"
+        raise PrefbenchError(f"{table.location}: rows of several formats: {found}", hint)
+    return PairFile(table, tuple(reader.pairs.values()), tuple(reader.pairs), reader.bad, reader.format.name)
+
+
+def first_pair(table: Table, columns: Sequence[str], format_name: str) -> Pair | None:
+    """The first pair of a table; None where it has none. The rows behind it are not read."""
+    reader = _Reader(FORMATS.get(format_name) or detect(table), columns)
+    for row_number, row in table.rows():
+        if isinstance(row, Mapping):
+            reader.read(row_number, row)
+        if reader.pairs:
+            return reader.pairs[row_number]
+    return None
+
+
+@dataclass
+class _Reader:
+    """Reads rows of one format, and keeps pairs and reasons by row number."""
+
+    format: Format
+    columns: Sequence[str]
+    pairs: dict[int, Pair] = field(default_factory=dict)
+    bad: dict[int, str] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
+
+    def read(self, row_number: int, row: Row) -> None:
+        """One row: a pair, or a reason why it is none."""
         try:
-            pair = parse_pair(_json_object(line), columns)
-            earlier = first.setdefault(pair.id, number)
+            pair = self._pair(row)
+            earlier = self.first.setdefault(pair.id, row_number)
         except BadRowError as reason:
-            bad[number] = str(reason)
-            continue
+            self.bad[row_number] = str(reason)
         except UnicodeEncodeError:  # an emoji that an export has cut in two: JSON can hold its half, UTF-8 cannot
-            bad[number] = "half a character, a lone surrogate"
-            continue
-        if earlier != number:
-            bad[number] = f"the same pair as row {earlier}"
+            self.bad[row_number] = "half a character, a lone surrogate"
         else:
-            pairs.append(pair)
-    return PairFile(path, tuple(pairs), bad)
+            if earlier != row_number:
+                self.bad[row_number] = f"{REPEATED}{earlier}"
+            else:
+                self.pairs[row_number] = pair
+
+    def _pair(self, row: Row) -> Pair:
+        pair = checked(self.format.parse(row))
+        own = {name: pair.columns[name] if name in pair.columns else number(row, name) for name in self.columns}
+        known = next(iter(self.pairs.values()), pair).columns
+        if missing := [name for name in known if name not in {*pair.columns, *own}]:
+            raise BadRowError(f"no {' and no '.join(missing)}, which other rows have")
+        return dataclasses.replace(pair, columns={**pair.columns, **own}) if own else pair
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 text file, gzipped where its name ends with ``.gz``. Raises PrefbenchError when it cannot be read."""
-    encoding = "utf-8-sig"  # with the byte order mark that some editors put in front, or without
-    try:
-        with gzip.open(path, "rt", encoding=encoding) if path.suffix == ".gz" else path.open(encoding=encoding) as file:
-            yield from file
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise PrefbenchError(
-            f"{path}: cannot be read: {error}", "give a JSONL file in UTF-8; the name of a gzipped one ends with .gz"
-        ) from None
+# ---------------------------------------------------------------- formats
 
 
-def _json_object(line: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
-        _bad("not JSON")
-    return row if isinstance(row, dict) else _bad("not a JSON object")
+def detect(table: Table) -> Format:
+    """The format of the first row that has one. Raises PrefbenchError where no row has a format that is known."""
+    first: tuple[int, Row] | None = None
+    for row_number, row in table.rows():
+        if isinstance(row, str):
+            continue
+        if found := format_of(row):
+            return found
+        first = first or (row_number, row)
+    if first is None or {"chosen", "rejected"} & first[1].keys():
+        return FORMATS["standard"]  # whose reasons say what its rows lack
+    raise _unknown(table, *first)
 
 
-# ---------------------------------------------------------------- rows
-
-
-def parse_pair(row: Mapping[str, Any], columns: Sequence[str] = ()) -> Pair:
-    """One row as a pair. Raises BadRowError with the reason when it is none.
-
-    Standard: ``prompt``, ``chosen`` and ``rejected`` are strings. Conversational: all are lists of messages, and each answer is one assistant
-    message. Implicit prompt: there is no ``prompt``, and ``chosen`` and ``rejected`` are conversations that differ in their last message.
-    """
-    missing = [name for name in ("chosen", "rejected") if row.get(name) is None]
-    if missing:
-        _bad(f"no {' and no '.join(missing)}")
-    prompt, chosen, rejected = _texts(row.get("prompt"), row["chosen"], row["rejected"])
-    for name, answer in (("chosen", chosen), ("rejected", rejected)):
-        if not answer.strip():
-            _bad(f"{name} is empty")
-    if chosen == rejected:
-        _bad("chosen equals rejected")
-    return Pair(prompt, chosen, rejected, {name: _number(row, name) for name in columns})
-
-
-def _texts(prompt: Any, chosen: Any, rejected: Any) -> tuple[Prompt, str, str]:
-    if isinstance(chosen, str) and isinstance(rejected, str):
-        return _plain_prompt(prompt), chosen, rejected
-    if isinstance(chosen, str) or isinstance(rejected, str):
-        _bad("chosen and rejected differ in kind: one is text, the other is not")
-    left, right = _messages("chosen", chosen), _messages("rejected", rejected)
-    if prompt is None:
-        return _shared_prompt(left, right)
-    if isinstance(prompt, str):
-        _bad("prompt is text, but the answers are messages")
-    return _conversation(_messages("prompt", prompt)), _answer("chosen", left), _answer("rejected", right)
-
-
-def _plain_prompt(prompt: Any) -> str:
-    if prompt is None:
-        _bad("no prompt")
-    if not isinstance(prompt, str):
-        _bad("prompt is not text, but the answers are")
-    return prompt if prompt.strip() else _bad("prompt is empty")
-
-
-def _shared_prompt(chosen: Sequence[Message], rejected: Sequence[Message]) -> tuple[Prompt, str, str]:
-    if chosen == rejected:
-        _bad("chosen equals rejected")
-    if not chosen or not rejected or chosen[:-1] != rejected[:-1]:
-        _bad("no prompt, and chosen and rejected are not the same conversation up to their last message")
-    return _conversation(chosen[:-1]), _answer("chosen", chosen[-1:]), _answer("rejected", rejected[-1:])
-
-
-def _conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
-    return tuple(messages) if any(message["content"].strip() for message in messages) else _bad("prompt is empty")
-
-
-def _answer(name: str, messages: Sequence[Message]) -> str:
-    if len(messages) != 1 or messages[0]["role"] != "assistant":
-        _bad(f"{name} is not one assistant message")
-    return messages[0]["content"]
-
-
-def _messages(name: str, value: Any) -> list[Message]:
-    """Messages with a role and a text. A further key that holds anything, such as a tool call, would be lost: it makes the row bad."""
-    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
-        _bad(f"{name} is neither text nor a list of messages")
-    for message in value:
-        if not all(isinstance(message.get(key), str) for key in ("role", "content")):
-            _bad(f"{name} has a message without role and content")
-        if other := sorted(key for key, held in message.items() if key not in ("role", "content") and held is not None):
-            _bad(f"{name} has a message with {', '.join(other)}, which would be lost")
-    return [{"role": message["role"], "content": message["content"]} for message in value]
-
-
-def _number(row: Mapping[str, Any], name: str) -> float:
-    value = row.get(name)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else _bad(f"no number in {name!r}")
-
-
-def _bad(reason: str) -> NoReturn:
-    raise BadRowError(reason)
+def _unknown(table: Table, row_number: int, row: Row) -> PrefbenchError:
+    hint = "pairs need a chosen and a rejected answer to one prompt; docs/pairs.md has every format, and pairs_format names one"
+    if isinstance(row.get("label"), bool) and {"messages", "completion"} & row.keys():
+        return PrefbenchError(f"{table.location}: row {row_number} holds one answer and a label, as KTO's data do: no pair", hint)
+    names = ", ".join(sorted(map(str, row)))
+    return PrefbenchError(f"{table.location}: no row has a format that is known; row {row_number} has {names or 'no column'}", hint)

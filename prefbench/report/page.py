@@ -154,8 +154,8 @@ def _columns_of(row: Row) -> str:
 
 
 def _rules(board: Board) -> str:
-    """The track's tables that fix source, judge, budget and harnesses, a line each."""
-    tables = [(name, board.track[name]) for name in ("source", "judge", "train") if name in board.track]
+    """The track's tables that fix source, models, judge, budget and harnesses, a line each."""
+    tables = [(name, board.track[name]) for name in ("source", "model", "judge", "train", "lora", "answers") if name in board.track]
     tables += [("harness", table) for table in board.track.get("harness", [])]
     lines = [f"- {name}: {written_options(table)}" for name, table in tables]
     return "\n".join(

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
-PACKAGES = ("prefbench", "torch", "transformers", "tokenizers", "alpaca-eval", "fschat", "numpy", "scikit-learn")
+PACKAGES = ("prefbench", "torch", "transformers", "tokenizers", "peft", "alpaca-eval", "fschat", "numpy", "scikit-learn")
 
 
 @cache

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from prefbench.errors import PrefbenchError
+
 REPEATS = 9
 
 
@@ -18,11 +20,20 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def compute_dtype(rule: str) -> str:
-    """``float32`` or ``bfloat16``: a track's rule, ``auto`` resolved. bfloat16 without native units is slower than float32, hence CUDA only."""
-    if rule != "auto":
-        return rule
-    return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+def compute_dtype(rule: str, weights: str = "float32") -> str:
+    """``float32`` or ``bfloat16``: a track's rule, ``auto`` resolved. bfloat16 without native units is slower than float32, hence CUDA only.
+
+    Raises PrefbenchError where that is float32 over weights in bfloat16: digits would be computed that the weights do not have.
+    """
+    native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    dtype = ("bfloat16" if native else "float32") if rule == "auto" else rule
+    if dtype != weights == "bfloat16":
+        here = "on this machine, " if rule == "auto" else ""
+        raise PrefbenchError(
+            f'model.weights is bfloat16, and train.dtype = "{rule}" computes {here}in float32',
+            'write dtype = "bfloat16" under [train] (slow where the device has no units for it), or weights = "float32" under [model]',
+        )
+    return dtype
 
 
 def autocast(dtype: str) -> AbstractContextManager[object]:

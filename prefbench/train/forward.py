@@ -48,6 +48,11 @@ class Scorer:
         """The same with a model of its own, to be trained."""
         return Scorer(copy.deepcopy(self.model), self.dtype, self.split_head)
 
+    @property
+    def arithmetic(self) -> str:
+        """Compute dtype, dtype of the weights and attention implementation: what the last digits of a log-prob depend on."""
+        return f"{self.dtype} on {self.model.dtype}, {self.model.config._attn_implementation}"
+
     def token_log_probs(self, batch: MicroBatch) -> torch.Tensor:
         """log p of each response token given what stands before it; nats, float32, shape (N,), differentiable.
 

@@ -15,6 +15,7 @@ from prefbench.train.checked import checked_losses
 from prefbench.train.job import TrainJob, gather, mismatched_log_ratios, pair_batch, pair_micro_batches
 from prefbench.train.log import StepLog
 from prefbench.train.meter import Clocks
+from prefbench.train.recompute import recompute_layers, recomputed_values
 from prefbench.train.selection import choose, rehearse, score_pool, selected_size
 from prefbench.train.state import LoopState
 from prefbench.train.statistics import sequence_names, sequence_values
@@ -35,6 +36,8 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
     """
     rules, model = job.rules, job.scorer.model
     model.train()
+    if rules.gradient_checkpointing:
+        recompute_layers(model)
     size = selected_size(job.scheduler, job.pool)
     state = LoopState.fresh(job, clocks)
     if not (job.checkpoint and job.checkpoint.resume(state)):
@@ -114,10 +117,11 @@ def accumulate_gradients(
     With a ``divisor`` other than K the gradient is that of the summed loss over it; the loss that is told stays the mean.
 
     The numbers of all sequences, log-probs first, are leaves of one batch, so that an objective that couples pairs sees all of them at once;
-    the leaves' gradient is then passed back through each micro-batch's graph.
+    the leaves' gradient is then passed back through each micro-batch's graph, which was kept or is made again, as the track says.
     """
     names, micros = sequence_names(job.objective.wants), pair_micro_batches(job, ids)
-    graphs = [(micro, sequence_values(job.scorer, job.reference, names, micro)) for micro in micros]
+    values_of = recomputed_values if job.rules.gradient_accumulation else sequence_values
+    graphs = [(micro, values_of(job.scorer, job.reference, names, micro)) for micro in micros]
     leaves = gather(graphs, 2 * len(ids)).requires_grad_()
     mismatched = mismatched_log_ratios(job, ids)
     batch = pair_batch(job, ids, leaves, step, mismatched)

@@ -55,7 +55,7 @@ class LoopState:
         return cls(
             job=job,
             # Plain AdamW: weight decay 0 by default, because the reference column already says how far the policy may go.
-            optimiser=torch.optim.AdamW(job.scorer.model.parameters(), lr=job.learning_rate, weight_decay=rules.weight_decay, fused=True),
+            optimiser=torch.optim.AdamW(trainable(job.scorer.model), lr=job.learning_rate, weight_decay=rules.weight_decay, fused=True),
             epochs=epochs,
             pools=epochs.pools(stream(job.seed, "data")),
             select_rng=stream(job.seed, "select", job.scheduler.name),
@@ -114,7 +114,7 @@ class LoopState:
 
 
 def model_tree(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Weights by name, and what the optimiser remembers of each parameter by its number. Learning rates follow from the step."""
+    """Trained weights by name, and what the optimiser remembers of each parameter by its number. Learning rates follow from the step."""
     moments = optimiser.state_dict()["state"]
     return {"weights": dict(_weights(model)), "optimiser": {str(number): state for number, state in moments.items()}}
 
@@ -128,9 +128,14 @@ def restore_model(model: torch.nn.Module, optimiser: torch.optim.Optimizer, tree
     optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
 
 
+def trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The parameters that training changes: all of them, or those of the adapters."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def _weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers by name, each once: tied weights have one name here."""
-    yield from model.named_parameters()
+    """Trained parameters and buffers by name, each once: tied weights have one name here. Frozen weights are on disk already."""
+    yield from ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
     yield from model.named_buffers()
 
 

@@ -23,7 +23,7 @@ name = "mini"
 version = 1
 seeds = [0]
 [source]
-name = "local"
+name = "files"
 model = "sft"
 pairs_file = "pairs.jsonl"
 held_out_share = 0.3

@@ -43,8 +43,8 @@ def judge(replies: str) -> Spoil:
 
 def source(pairs: str) -> Spoil:
     """A source of somebody's own: the built-in one with other pairs."""
-    own = define("Source", "own", f"def pairs(self, seed): return {pairs}").replace("(Source)", "(LocalFiles)")
-    return both(plugin("from prefbench.data.local import LocalFiles\n", own), edit('name = "local"', 'name = "own"'))
+    own = define("Source", "own", f"def pairs(self, seed): return {pairs}").replace("(Source)", "(Files)")
+    return both(plugin("from prefbench.data.files import Files\n", own), edit('name = "files"', 'name = "own"'))
 
 
 COLUMNS = [

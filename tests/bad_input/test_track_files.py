@@ -31,10 +31,10 @@ TABLES = [
         "source-missing",
         "the table [source] is missing",
         "",
-        edit('[source]\nname = "local"\nmodel = "sft"\npairs_file = "pairs.jsonl"\nheld_out_share = 0.3\n', ""),
+        edit('[source]\nname = "files"\nmodel = "sft"\npairs_file = "pairs.jsonl"\nheld_out_share = 0.3\n', ""),
     ),
-    Bad("source-unknown", "source: no source is called 'locale'", "did you mean local?", edit('"local"', '"locale"')),
-    Bad("source-text", "source: must be a table, not str", "", put("track.toml", 'source = "local"\n' + TRACK.split("[source]")[0])),
+    Bad("source-unknown", "source: no source is called 'filse'", "did you mean files?", edit('"files"', '"filse"')),
+    Bad("source-text", "source: must be a table, not str", "", put("track.toml", 'source = "files"\n' + TRACK.split("[source]")[0])),
     Bad("table-unknown", "jugde: is not known here", "did you mean judge?", add("[jugde]\n")),
     Bad("key-unknown", "track.sedes: is not known here", "did you mean seeds?", edit("seeds = ", "sedes = ")),
     Bad("trivial-key-unknown", "trivial.row: is not known here", "did you mean rows?", edit("rows = [", "row = [")),
@@ -112,10 +112,10 @@ OPTIONS = [
         edit("max_new_tokens", "max_tokens"),
     ),
     Bad("source-option-missing", "source: pairs_file must be given", "prefbench show", edit('pairs_file = "pairs.jsonl"\n', "")),
-    Bad("source-option-empty", "local: model is empty", "folder", edit('model = "sft"', 'model = ""')),
+    Bad("source-option-empty", "files: model is empty", "folder", edit('model = "sft"', 'model = ""')),
     Bad(
         "source-options-contradict",
-        "local: held_out_file and held_out_share are both given",
+        "files: held_out_file and held_out_share are both given",
         "leave one of them out",
         edit("held_out_share", 'held_out_file = "h.jsonl"\nheld_out_share'),
     ),
@@ -187,13 +187,13 @@ def test_a_mistake_in_a_track_is_named_and_changes_nothing(bad: Bad, tell: Calla
 
 def test_all_mistakes_of_a_track_are_told_at_once(tell: Callable[[Bad], Told]) -> None:
     several = edit(
-        "seeds = [0]", "seeds = [0, 0]", '"local"', '"locale"', "steps = 2", 'steps = "two"', "max_new_tokens", "max_tokens",
+        "seeds = [0]", "seeds = [0, 0]", '"files"', '"filse"', "steps = 2", 'steps = "two"', "max_new_tokens", "max_tokens",
         "beta = 0.3", "beta = nan", "ratio = 0.5", "ratio = 2", 'methods = ["dpo"]', 'methods = ["dpo", "hinje"]', "[trivial]", "[trivail]",
     )  # fmt: skip
     told = tell(Bad("several", "8 mistakes:", "docs/tracks.md", several))
     mistakes = (
         "track.seeds: names seed 0 twice",
-        "no source is called 'locale'; did you mean local?",
+        "no source is called 'filse'; did you mean files?",
         "steps must be int, not 'two'",
         "max_tokens is no option of held_out",
         "beta must be finite, not nan",

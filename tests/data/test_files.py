@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prefbench.data.local import LocalFiles
+from prefbench.data.files import Files
 from prefbench.data.plugin import prefbench_sources
 from prefbench.data.preference_files import BadRowError, parse_pair, read_pairs
 from prefbench.errors import PrefbenchError
@@ -53,8 +53,8 @@ def folder(tmp_path: Path, saved_model: Path) -> Path:
     return tmp_path
 
 
-def source(folder: Path, **options: Any) -> LocalFiles:
-    return LocalFiles(**{"model": "sft", "pairs_file": "pairs.jsonl", **options}).locate(folder)
+def source(folder: Path, **options: Any) -> Files:
+    return Files(**{"model": "sft", "pairs_file": "pairs.jsonl", **options}).locate(folder)
 
 
 # ---------------------------------------------------------------- shapes
@@ -277,7 +277,7 @@ def test_options_that_contradict_are_refused(tmp_path: Path, options: dict[str, 
 
 def test_model_and_pairs_must_be_given() -> None:
     with pytest.raises(PrefbenchError, match="model must be given; pairs_file must be given"):
-        build(LocalFiles, {})
+        build(Files, {})
 
 
 # ---------------------------------------------------------------- questions, models, registration
@@ -319,4 +319,4 @@ def test_models_are_by_role_and_resolved_against_the_track(folder: Path) -> None
 
 
 def test_the_hook_offers_the_source() -> None:
-    assert prefbench_sources() == [LocalFiles]
+    assert prefbench_sources() == [Files]
