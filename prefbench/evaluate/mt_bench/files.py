@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.api import Question
-from prefbench.data.preference_files import lines
+from prefbench.data.rows import lines
 from prefbench.errors import PrefbenchError
 
 SINGLE, PAIRWISE = "single", "pairwise"
