@@ -71,6 +71,7 @@ def execute(order: Order, report: Report) -> Any:
     torch.set_num_threads(order.threads)
     logging.disable_progress_bar()  # a bar per model file would fill the log of a run
     shop = workshop(order.site)
+    shop.report = report
     with telling_warnings(report):
         return perform(order, shop, report)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from prefbench.api import Component, Harness, Objective, Scheduler, Source
+from prefbench.api import Component, Harness, Judge, Objective, Scheduler, Source
 from prefbench.config import UNTRAINED, Named, Row, Track, resolved
 from prefbench.errors import DamagedError, PrefbenchError, shortened
 from prefbench.identity import CORE_NUMERICS_VERSION, digest, stage_key
@@ -59,7 +59,8 @@ class Planner:
 
     def identify(self, kind: Kind, named: Named) -> dict[str, Any]:
         """Name, resolved options that decide what comes out, and the origin (distribution, version, source hash) of a plugin."""
-        options = self.component(kind, named).identity_options()
+        found = self.judge(named) if kind == "judge" else self.component(kind, named)
+        options = found.identity_options()
         origin = self.registry.origin(kind, named.name)
         return {
             "name": named.name,
@@ -121,6 +122,10 @@ class Planner:
     def source(self) -> Source:
         """The track's source, its paths resolved against the track file."""
         return cast(Source, self.component("source", self.track.source)).locate(self.track.path.parent)
+
+    def judge(self, named: Named) -> Judge:
+        """A judge, its paths resolved against the track file."""
+        return cast(Judge, self.component("judge", named)).locate(self.track.path.parent)
 
     def harnesses(self) -> dict[str, Harness]:
         """The track's harnesses by name, or by name and label."""

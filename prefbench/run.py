@@ -20,6 +20,7 @@ from prefbench.engine.stop import StopRequest, heeding_signals
 from prefbench.engine.tasks import Engine, Event, OnEvent, Task, Watch
 from prefbench.errors import PrefbenchError
 from prefbench.identity import digest
+from prefbench.judges.estimate import Estimate, estimate
 from prefbench.ledger import Ledger
 from prefbench.plan import FAILED, FINISHED, Cell, CellState, Planner, cell_states
 from prefbench.record import Circumstances
@@ -51,6 +52,7 @@ class RunOptions:
     fail_fast: bool = False
     max_minutes: float | None = None
     stall_minutes: float = 60.0
+    over_budget: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Planned:
         """The cells that a run would run; those that failed only where they are asked for."""
         left_alone = FINISHED if self.retry_failed else (*FINISHED, *FAILED)
         return [cell for cell in self.cells if self.states[cell.id].status not in left_alone]
+
+    @property
+    def unjudged(self) -> list[Cell]:
+        """Those of them whose answers have no verdicts yet."""
+        return [cell for cell in self.pending if "judge" not in self.states[cell.id].finished]
 
     @property
     def failed(self) -> dict[str, str]:
@@ -117,7 +124,12 @@ def refuse_other_track(folder: Folder, track: Track) -> None:
         )
 
 
-def run(options: RunOptions, on_event: OnEvent, on_plan: Callable[[Planned], None] = lambda _: None) -> RunResult:
+def run(
+    options: RunOptions,
+    on_event: OnEvent,
+    on_plan: Callable[[Planned], None] = lambda _: None,
+    on_estimate: Callable[[str], None] = lambda _: None,
+) -> RunResult:
     """Run what is missing and write the board. Cells that fail are rows with their error, never the end of the run.
 
     Raises PrefbenchError where another run is at work in the folder, or where what every cell needs fails; StorageError where files cannot
@@ -131,7 +143,9 @@ def run(options: RunOptions, on_event: OnEvent, on_plan: Callable[[Planned], Non
         if not planned.folder.track.exists() or not planned.pending:
             keep_track(planned)
         on_plan(planned)
-        failed = planned.failed | (_run_pending(planned, options, request, on_event) if planned.pending else {})
+        if planned.unjudged and planned.track.judge:
+            planned.planner.judge(planned.track.judge).opened(planned.folder.root)  # without its key nothing is trained
+        failed = planned.failed | (_run_pending(planned, options, request, on_event, on_estimate) if planned.pending else {})
         board = render(planned.folder.root, planned.planner.harnesses())
     return RunResult(board, failed, request.reason, request.signal)
 
@@ -160,7 +174,36 @@ def alone_in(folder: Folder) -> Iterator[None]:
         lock.release()
 
 
-def _run_pending(planned: Planned, options: RunOptions, request: StopRequest, on_event: OnEvent) -> dict[str, str]:
+def judge_estimate(planned: Planned) -> Estimate | None:
+    """What judging the pending cells costs at most; None where nothing is to be judged, or the judge has neither a price nor a limit.
+
+    The source is prepared, because the questions have to be counted.
+    """
+    named = planned.track.judge
+    if named is None or not planned.unjudged:
+        return None
+    judge = planned.planner.judge(named)
+    if judge.tariff is None:
+        return None
+    source = planned.planner.source()
+    source.prepare(cache_folder(), lambda _: None)
+    return estimate(judge, planned.planner.harnesses(), source, len(planned.unjudged), planned.folder.root)
+
+
+def refuse_expensive(planned: Planned, over_budget: bool, on_estimate: Callable[[str], None]) -> None:
+    """Tell what judging costs. Raises PrefbenchError where it may exceed the track's budget and that was not agreed to."""
+    found = judge_estimate(planned)
+    if found is None:
+        return
+    on_estimate(found.in_words())
+    refusal = found.refusal()
+    if refusal and not over_budget:
+        raise refusal
+
+
+def _run_pending(
+    planned: Planned, options: RunOptions, request: StopRequest, on_event: OnEvent, on_estimate: Callable[[str], None]
+) -> dict[str, str]:
     """Run the pending cells; the errors of those that failed."""
     site = Site(planned.track, options.plugin_files, planned.folder.root, cache_folder(), planned.planner.dtype)
     watch = Watch(request, 60 * options.stall_minutes, log=planned.folder.log_path)
@@ -170,6 +213,7 @@ def _run_pending(planned: Planned, options: RunOptions, request: StopRequest, on
         # Preparing may train a model. Two threads, where there are two: a fixed number, so that its bits do not follow the machine's load.
         engine.run([Task("prepare", Order("prepare", site, min(2, usable_cores())))], _must_succeed(on_event))
         keep_track(planned)  # not before: data that cannot be used leave the rules of a finished run as they are
+        refuse_expensive(planned, options.over_budget, on_estimate)
         jobs, threads = choose(planned, site, options, engine, on_event)
         if isinstance(engine, ProcessEngine):
             engine.jobs = jobs

@@ -22,6 +22,7 @@ from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.policy import ModelPolicy
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
+from prefbench.judges.kept import Kept, judgments_of
 from prefbench.plan import Planner
 from prefbench.registry import did_you_mean, load_registry
 from prefbench.store.files import read_packed_json
@@ -83,6 +84,8 @@ class Workshop:
         self.planner = Planner(site.track, self.registry, site.dtype)
         self.data = lru_cache(maxsize=2)(self._data)
         self.calibration = lru_cache(maxsize=None)(self._calibration)
+        self.report: Report = lambda _: None
+        """Told how far the task at hand is; a task sets its own."""
         self._source: Source | None = None
         self._reference_sums: dict[str, np.ndarray] = {}
 
@@ -128,8 +131,11 @@ class Workshop:
 
     @cached_property
     def judge(self) -> Judge:
-        """The track's judge."""
-        return cast(Judge, self.planner.component("judge", self.track.judge)) if self.track.judge else NoJudge()
+        """The track's judge; one whose replies are bought or slow behind those that are kept in the cache."""
+        if self.track.judge is None:
+            return NoJudge()
+        judge = self.planner.judge(self.track.judge).opened(self.folder.root)
+        return Kept(judge, judgments_of(judge, self.site.cache), lambda progress: self.report(progress)) if judge.kept else judge
 
     @cached_property
     def harnesses(self) -> dict[str, Harness]:

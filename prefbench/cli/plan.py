@@ -22,7 +22,7 @@ def plan(
 ) -> None:
     """Show what `prefbench run` with the same options would do; nothing is run or written."""
     from prefbench.plan import STAGES
-    from prefbench.run import plan_run
+    from prefbench.run import judge_estimate, plan_run
 
     planned = plan_run(run_options(track, out, only, scheduler, seeds, plugin, retry_failed))
     rows = [
@@ -41,6 +41,9 @@ def plan(
         format.value,
         title=f"{planned.track.name} version {planned.track.version}: {len(planned.pending)} of {len(rows)} cells to run",
     )
+    if estimate := judge_estimate(planned):
+        refusal = estimate.refusal()
+        typer.echo(f"{refusal}\n{refusal.hint}" if refusal else estimate.in_words(), err=True)
 
 
 def skipped_cells(table: str) -> str:

@@ -29,6 +29,7 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")] = False,
     max_minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after so many minutes; the same command goes on.")] = None,
     stall_minutes: Annotated[float, typer.Option(min=0.0, help="End a worker that has said nothing for so long.")] = 60.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Run although the judge may use up the track's budget.")] = False,
     format: Annotated[Format, typer.Option(help="How the leaderboard is printed.")] = Format.table,
 ) -> None:
     """Run a track: every method, scheduler and seed that its folder lacks; then print and write the leaderboard."""
@@ -43,9 +44,10 @@ def run(
         fail_fast=fail_fast,
         max_minutes=max_minutes,
         stall_minutes=stall_minutes,
+        over_budget=yes,
     )
     with Progress() as progress:
-        result = run_track(options, progress.event, progress.plan)
+        result = run_track(options, progress.event, progress.plan, progress.say)
     print_rows(rows_for(result.board, format.value), format.value, title=result.board.title)
     progress.say(f"written to {options.out}: board.csv, README.md, forest.png, records, items")
     for cell, message in result.failed.items():

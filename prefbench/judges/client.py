@@ -91,8 +91,16 @@ class Client:
     def ask(self, body: Mapping[str, Any], request: JudgeRequest, stop: threading.Event) -> JudgeReply:
         """The reply; an empty one to a request that the server refuses for its content.
 
-        Raises PrefbenchError where the server cannot be asked or the budget is used up, StoppedError when ``stop`` is set meanwhile.
+        Raises PrefbenchError where the server cannot be asked or the budget is used up, and sets ``stop`` then, at which the requests of other
+        threads end with StoppedError.
         """
+        try:
+            return self._until_answered(body, request, stop)
+        except PrefbenchError:
+            stop.set()
+            raise
+
+    def _until_answered(self, body: Mapping[str, Any], request: JudgeRequest, stop: threading.Event) -> JudgeReply:
         failures = 0
         while not stop.is_set():
             try:

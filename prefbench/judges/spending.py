@@ -48,6 +48,12 @@ def worst_case(body: Mapping[str, Any]) -> Spent:
     return Spent(1, written + PER_MESSAGE * len(body["messages"]) + PER_REQUEST, int(limit) * int(body.get("n") or 1))
 
 
+def spent_in(folder: Path) -> Spent:
+    """What a run folder has spent so far, with what is reserved now. Raises DamagedError."""
+    path = folder / LEDGER
+    return _spent(read_sealed(path)) if path.exists() else Spent()
+
+
 class Ledger:
     """Counts what is spent, in a file under a lock, or in memory without a file. A call reserves its worst case before it is sent.
 
@@ -75,11 +81,6 @@ class Ledger:
         """Replace what a call reserved by what it used."""
         with self._opened() as kept:
             kept.update(asdict(_spent(kept).plus(worst, -1).plus(used)))
-
-    def spent(self) -> Spent:
-        """So far, with what is reserved now."""
-        with self._opened() as kept:
-            return _spent(kept)
 
     @contextmanager
     def _opened(self) -> Iterator[dict[str, Any]]:

@@ -138,8 +138,9 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             number = server.number()
             struck = [fault for fault in server.faults if fault.strikes(number, body)]
-            status, payload = _respond(server, body, struck)
-            server.keep(Call(body, self.headers.get("Authorization", ""), status))
+            key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            status, payload = _respond(server, body, key, struck)
+            server.keep(Call(body, key, status))
             if status:
                 self._send(status, payload)
             else:
@@ -157,14 +158,14 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _respond(server: JudgeServer, body: Mapping[str, Any], struck: Sequence[Fault]) -> tuple[int, bytes]:
-    """Status and bytes of the answer; status 0 is none."""
+def _respond(server: JudgeServer, body: Mapping[str, Any], key: str, struck: Sequence[Fault]) -> tuple[int, bytes]:
+    """Status and bytes of the answer; status 0 is none. Errors show the key that was sent, as careless servers do."""
     kinds = {fault.kind for fault in struck}
     for fault in struck:
         if fault.kind == "hang":
             server.stopped.wait(fault.seconds)
         if fault.kind in STATUS:
-            return STATUS[fault.kind], _error(f"scripted {fault.kind}", "")
+            return STATUS[fault.kind], _error(f"scripted {fault.kind} for {key}", "")
         if fault.kind == "content_filter":
             return 400, _error("The response was filtered", "content_filter")
         if fault.kind in REFUSED and body.get(REFUSED[fault.kind]) is not None:
