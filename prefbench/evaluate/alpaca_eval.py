@@ -37,7 +37,9 @@ class AlpacaEval(HeadToHead):
         "Every answer enters the prompt once and verbatim. A judge without log-probs casts a whole vote."
     )
 
-    panel: int = hyper(10, low=10, doc="reference-level answers per question that the difficulty is measured with, without reference outputs")
+    panel: int = hyper(
+        10, low=10, doc="reference-level answers per question that the difficulty is measured with, without reference outputs"
+    )
 
     def calibrate(self, policy: Policy, judge: Judge, source: Source) -> Calibration:
         """The baseline's answers; each question's difficulty; and what verbose and concise answers of equal merit are worth.
@@ -49,7 +51,7 @@ class AlpacaEval(HeadToHead):
         is (length difference, preference) by id.
         """
         load_annotator(self.annotator)
-        found = self.references(source)
+        found = self._references(source)
         return self._measured(policy, judge, source) if found is None else self._published(source, *found)
 
     def _published(self, source: Source, outputs: Outputs, baseline: Mapping[str, str]) -> Calibration:
@@ -69,7 +71,7 @@ class AlpacaEval(HeadToHead):
         temperatures = [PANEL_TEMPERATURES[k % len(PANEL_TEMPERATURES)] for k in range(self.panel)]
         panel = [self._answers(policy, questions, t, f"{self.name}/panel/{k}") for k, t in enumerate(temperatures)]
         asked = [Comparison(q, b, a) for answers in panel for q, b, a in zip(questions, baseline, answers, strict=True)]
-        preferences = [verdict.preference for verdict in self.compare(asked, judge)]
+        preferences = [verdict.preference for verdict in self._verdicts(asked, judge)]
         judged = np.array(preferences, dtype=np.float64).reshape(self.panel, len(questions))
         lengths = np.array([[len(a) for a in answers] for answers in panel], dtype=np.int64).reshape(judged.shape)
         ids = [q.id for q in questions]
@@ -115,15 +117,19 @@ class AlpacaEval1(HeadToHead):
     source: ClassVar[str] = "tatsu-lab/alpaca_eval 0.6.6, its annotator alpaca_eval_gpt4"
     deviations: ClassVar[str] = "Every answer enters the prompt once and verbatim. It grades the answers that AlpacaEval 2 grades."
 
-    annotator: str = hyper("alpaca_eval_gpt4", doc="prompt and parser of the judge: a name in alpaca-eval's evaluators_configs, or prefbench")
+    annotator: str = hyper(
+        "alpaca_eval_gpt4", doc="prompt and parser of the judge: a name in alpaca-eval's evaluators_configs, or prefbench"
+    )
 
     def calibrate(self, policy: Policy, judge: Judge, source: Source) -> Calibration:
         """The baseline's answers, from the source's file. Raises PrefbenchError where there is none."""
         load_annotator(self.annotator)
-        found = self.references(source)
+        found = self._references(source)
         if found is None:
             hint = "give the source alpaca_eval_1_references, the outputs of text_davinci_003, or leave the harness out"
-            raise PrefbenchError(f"{self.name}: the source has no reference outputs, and AlpacaEval 1 is a comparison with one model's", hint)
+            raise PrefbenchError(
+                f"{self.name}: the source has no reference outputs, and AlpacaEval 1 is a comparison with one model's", hint
+            )
         return Calibration(texts={"baseline": found[1]})
 
 

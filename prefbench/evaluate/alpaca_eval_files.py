@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import math
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,11 @@ def read_objects(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def stem(path: Path) -> str:
+    """A file's name without what says that it is JSON, and packed."""
+    return re.sub(r"\.(jsonl?|gz)(?=\.|$)", "", path.name)
+
+
 def described(rows: Sequence[Mapping[str, Any]]) -> str:
     """How many rows there are, and the fields of the first."""
     return f"{len(rows)} rows with {', '.join(map(str, rows[0])) or 'no fields'}"
@@ -147,7 +153,9 @@ def read_tables(gamed: Path, difficulty: Path | None) -> Tables:
     source = difficulty or gamed
     difficulties = rows if difficulty is None else _table(difficulty, ())
     if "instruction_difficulty" not in difficulties[0]:
-        raise PrefbenchError(f"{source}: no column instruction_difficulty", "give alpaca-eval's instruction_difficulty.csv, or a table like it")
+        raise PrefbenchError(
+            f"{source}: no column instruction_difficulty", "give alpaca-eval's instruction_difficulty.csv, or a table like it"
+        )
     return Tables({_row_key(source, row): _number(source, row, "instruction_difficulty") for row in difficulties}, by_model)
 
 
@@ -166,7 +174,9 @@ def _row_key(path: Path, row: Mapping[str, str]) -> Key:
     try:
         return int(float(text))
     except ValueError:
-        raise PrefbenchError(f"{path}: {shortened(text)} is no row number", "a column `index` counts from 0, or `instruction` names it") from None
+        raise PrefbenchError(
+            f"{path}: {shortened(text)} is no row number", "a column `index` counts from 0, or `instruction` names it"
+        ) from None
 
 
 def _number(path: Path, row: Mapping[str, str], column: str) -> float:

@@ -122,7 +122,9 @@ def annotator_names() -> list[str]:
 def load_annotator(name: str) -> Annotator:
     """The annotator of a name. Raises PrefbenchError for an unknown one, and for one that does not compare two answers per request."""
     if name not in annotator_names():
-        hint = did_you_mean(name, annotator_names()) or "the names are the folders of alpaca_eval/evaluators_configs, and prefbench for ours"
+        hint = (
+            did_you_mean(name, annotator_names()) or "the names are the folders of alpaca_eval/evaluators_configs, and prefbench for ours"
+        )
         raise PrefbenchError(f"alpaca-eval has no annotator {name!r}", hint)
     root = _PROMPTS if name == OWN else _stock_folder()
     settings = _settings(name, root / ("alpaca_eval" if name == OWN else name) / "configs.yaml")
@@ -192,4 +194,6 @@ def _parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refused(name: str, reason: str) -> PrefbenchError:
-    return PrefbenchError(f"alpaca-eval's annotator {name!r} {reason}", "take another one, such as weighted_alpaca_eval_gpt4_turbo or prefbench")
+    return PrefbenchError(
+        f"alpaca-eval's annotator {name!r} {reason}", "take another one, such as weighted_alpaca_eval_gpt4_turbo or prefbench"
+    )

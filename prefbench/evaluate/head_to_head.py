@@ -17,6 +17,9 @@ from prefbench.evaluate.questions import questions_of
 CHARACTERS_PER_TOKEN = 5
 """Of an answer, at most, for the estimate of what judging costs."""
 
+DECIMALS = 8
+"""Kept of every preference: a win rate in percent is then right to a millionth."""
+
 _OWN_KEYS = ("harness", "id", "preference", "flip", "length", "baseline_length", "strength")
 
 
@@ -40,7 +43,7 @@ class HeadToHead(Harness):
         answers = self._answers(policy, questions, self.temperature, "alpaca_eval")
         return [{"id": q.id, "answer": answer, "length": len(answer)} for q, answer in zip(questions, answers, strict=True)]
 
-    def references(self, source: Source) -> tuple[Outputs, dict[str, str]] | None:
+    def _references(self, source: Source) -> tuple[Outputs, dict[str, str]] | None:
         """The source's file of reference outputs, and its answers by question id; None where the source has none.
 
         Raises PrefbenchError that names a question without an answer.
@@ -65,9 +68,9 @@ class HeadToHead(Harness):
         """
         questions = {q.id: q for q in source.questions(self.name)}
         asked = [Comparison(questions[row["id"]], self._baseline(calibration, row["id"]), row["answer"]) for row in rows]
-        return [self._item(c, verdict, source) for c, verdict in zip(asked, self.compare(asked, judge), strict=True)]
+        return [self._item(c, verdict, source) for c, verdict in zip(asked, self._verdicts(asked, judge), strict=True)]
 
-    def compare(self, comparisons: Sequence[Comparison], judge: Judge) -> list[Verdict]:
+    def _verdicts(self, comparisons: Sequence[Comparison], judge: Judge) -> list[Verdict]:
         """The judge's verdicts, by the annotator's prompt and parser."""
         return verdicts(comparisons, judge, load_annotator(self.annotator), self.both_orders)
 
@@ -76,7 +79,7 @@ class HeadToHead(Harness):
         return {
             "harness": self.name,
             "id": comparison.question.id,
-            "preference": None if verdict.preference is None else round(verdict.preference, 4),
+            "preference": None if verdict.preference is None else round(verdict.preference, DECIMALS),
             **({"flip": verdict.flip} if self.both_orders else {}),
             "length": len(comparison.answer),
             "baseline_length": len(comparison.baseline),
@@ -88,7 +91,7 @@ class HeadToHead(Harness):
         extra = dict.fromkeys(key for item in items for key in item if key not in _OWN_KEYS)
         columns = {"win_rate": "preference", "flip_rate": "flip", "length": "length", **{key: key for key in extra}}
         values = {f"{self.prefix}{metric}": _column(items, key) for metric, key in columns.items()}
-        return {metric: by_id for metric, by_id in values.items() if by_id or not metric.endswith("flip_rate")}
+        return {metric: by_id for metric, by_id in values.items() if by_id}
 
     def counts(self, items: Items) -> Mapping[str, int]:
         """``judged`` and ``null``: questions with and without a preference."""
@@ -102,7 +105,7 @@ class HeadToHead(Harness):
     def _load(self, source: Source, answers: int) -> JudgeLoad:
         """Of comparing that many answers to every question with the baseline's."""
         annotator, questions = load_annotator(self.annotator), source.questions(self.name)
-        found = self.references(source) if questions else None
+        found = self._references(source) if questions else None
         longest = CHARACTERS_PER_TOKEN * self.max_new_tokens
         texts = sum(len(question.turns[0]) + (len(found[1][question.id]) if found else longest) + longest for question in questions)
         times = answers * (2 if self.both_orders else 1)

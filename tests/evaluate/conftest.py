@@ -71,6 +71,7 @@ class Questions(Source):
     name = "questions"
     by_harness: Mapping[str, Sequence[Question]] = field(default_factory=dict)
     held: Sequence[Pair] = ()
+    paths: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
 
     def identity(self) -> Mapping[str, Any]:
         return {}
@@ -88,6 +89,9 @@ class Questions(Source):
 
     def questions(self, harness: str) -> Sequence[Question]:
         return self.by_harness.get(harness, ())
+
+    def files(self, harness: str) -> Mapping[str, Path]:
+        return self.paths.get(harness, {})
 
     def compare(self, question: Question, answer: str, baseline: str) -> Mapping[str, float]:
         return {"gold_win_rate": sigmoid(merit(answer) - merit(baseline))}

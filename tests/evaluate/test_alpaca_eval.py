@@ -100,7 +100,7 @@ def test_items_hold_numbers_only_and_the_metrics_are_plain_means(world: Any, sou
         assert item == {
             "harness": "alpaca_eval",
             "id": row["id"],
-            "preference": round(expected, 4),
+            "preference": round(expected, 8),
             "length": len(row["answer"]),
             "baseline_length": len(baseline),
             "gold_win_rate": item["gold_win_rate"],

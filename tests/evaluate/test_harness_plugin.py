@@ -1,4 +1,4 @@
-"""The three harnesses as the registry meets them, and what their items take on disk."""
+"""The built-in harnesses as the registry meets them, and what their items take on disk."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from prefbench.api import Calibration, JudgeReply, Pair, Question
 from prefbench.evaluate.plugin import prefbench_harnesses
 
 
-def test_three_harnesses_with_options_of_their_own() -> None:
+def test_every_harness_has_options_of_its_own() -> None:
     by_name = {harness.name: harness() for harness in prefbench_harnesses()}
-    assert set(by_name) == {"alpaca_eval", "mt_bench", "held_out"}
-    assert by_name["alpaca_eval"].options() == {"temperature": 1.0, "max_new_tokens": 64, "panel": 10, "prompt": "prefbench"}
+    assert set(by_name) == {"alpaca_eval", "alpaca_eval_1", "mt_bench", "held_out"}
+    shared = {"temperature": 1.0, "max_new_tokens": 64, "top_p": 1.0, "both_orders": False}
+    assert by_name["alpaca_eval"].options() == {**shared, "panel": 10, "annotator": "prefbench"}
+    assert by_name["alpaca_eval_1"].options() == {**shared, "annotator": "alpaca_eval_gpt4"}
     assert by_name["mt_bench"].options() == {"temperature": 0.7, "max_new_tokens": 64}
     assert by_name["held_out"].options() == {"divergence_prompts": 200, "max_new_tokens": 64}
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from prefbench.api import Calibration, JudgeReply, Question
+from prefbench.evaluate.annotators import load_annotator
 from prefbench.evaluate.length_control import length_controlled, refusal
 from prefbench.evaluate.mt_bench import MtBench
 from prefbench.evaluate.pairwise import Comparison, preferences
@@ -77,7 +78,11 @@ def test_stored_log_probs_give_the_stored_preferences(world: Any) -> None:
     stored = {str(row["idx"]): row for row in lines("alpaca_eval/annotations_ae2/alpaca-7b.jsonl.gz")}
     questions = [(row["idx"], Question(str(row["idx"]), (row["instruction"],))) for row in lines("alpaca_eval/eval_set.jsonl.gz")]
     judge = world.scripted(lambda request: JudgeReply("", stored[request.question.id]["top_logprobs"]))
-    got = preferences([Comparison(question, baseline[index], answers[index]) for index, question in questions], judge)
+    got = preferences(
+        [Comparison(question, baseline[index], answers[index]) for index, question in questions],
+        judge,
+        load_annotator("weighted_alpaca_eval_gpt4_turbo"),
+    )
     assert got == pytest.approx([stored[question.id]["preference"] - 1 for _, question in questions], abs=1e-9)
 
 
