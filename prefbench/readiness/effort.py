@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from prefbench.config import UNTRAINED, ModelRules, Track, TrainRules
+from prefbench.config import UNTRAINED, Track, TrainRules
 from prefbench.readiness.footprint import FULL, HALF, MOMENTS, Shape, step_tokens
 from prefbench.train.device import autocast, device
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -11,7 +12,9 @@ from typing import cast
 from prefbench.api import Judge, Source
 from prefbench.config import Track
 from prefbench.data.files import LOCATIONS, PAIRS, Files
+from prefbench.data.formats import AUTO
 from prefbench.data.preference_files import detect
+from prefbench.data.rows import Table
 from prefbench.errors import PrefbenchError
 from prefbench.judges.estimate import estimate
 from prefbench.plan import Planner
@@ -69,8 +72,11 @@ def _pairs(source: Files, there: set[str]) -> Iterator[Finding]:
     """The shape of the pairs where they are here; a data set of the hub is read when it is run."""
     for table, option in zip(source.tables, PAIRS, strict=False):
         if option in there and not table.is_data_set:
-            named = source.pairs_format
-            yield looked_at(f"format of {option}", lambda table=table, named=named: named if named != "auto" else detect(table).name)
+            yield looked_at(f"format of {option}", partial(_format, source.pairs_format, table))
+
+
+def _format(named: str, table: Table) -> str:
+    return detect(table).name if named == AUTO else named
 
 
 def _answers(track: Track) -> Iterator[Finding]:
@@ -113,9 +119,9 @@ def _cost(planner: Planner, source: Source, judge: Judge, out: Path) -> Finding:
 
 
 def _training(track: Track, source: Source, out: Path) -> Iterator[Finding]:
-    folder = cached_model(source.model) if isinstance(source, Files) else None
-    if not trained_cells(track):
-        return
+    if not trained_cells(track) or not isinstance(source, Files):
+        return  # a source that makes its models says itself what they are
+    folder = cached_model(source.model)
     if folder is None:
         yield from (Finding(check, "ok", UNKNOWN) for check in ("memory", "disk", "time"))
         return
