@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def _present_commit(location: str) -> str:
     repo, _, revision = rest.removeprefix(prefix).partition("@")
     path = revision.partition("/")[2]
     try:
-        commit = HfApi().repo_info(repo, repo_type=KINDS.get(prefix, "model"), timeout=SECONDS).sha
+        commit = HfApi(os.environ.get("HF_ENDPOINT")).repo_info(repo, repo_type=KINDS.get(prefix, "model"), timeout=SECONDS).sha
     except Exception as error:  # whatever keeps the hub from answering
         return f"; the hub did not tell its commit: {_first_line(error)}"
     return f"; the hub's present commit: {SCHEME}{prefix}{repo}@{commit}" + (f"/{path}" if path else "")
@@ -104,7 +105,7 @@ def _present_commit(location: str) -> str:
 def _access(place: HubLocation) -> str:
     """Whether the hub would give a repository to this machine."""
     try:
-        found = HfApi().repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS)
+        found = HfApi(os.environ.get("HF_ENDPOINT")).repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS)
     except GatedRepoError:
         return "access is granted on request: ask for it on the repository's page, then run `hf auth login`"
     except Exception as error:  # whatever keeps the hub from answering
