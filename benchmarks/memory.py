@@ -1,7 +1,7 @@
 """How far ``prefbench doctor`` is off in memory: the estimate beside the measured peak of a training of two steps, on the CPU.
 
-    python -m benchmarks.memory            every way to train, a process each
-    python -m benchmarks.memory lora       one of them
+python -m benchmarks.memory            every way to train, a process each
+python -m benchmarks.memory lora       one of them
 """
 
 from __future__ import annotations
