@@ -230,6 +230,14 @@ def test_a_request_carries_the_parameters_of_the_stock_configuration(name: str, 
     assert request.choices == ("m", "M")
 
 
+@pytest.mark.parametrize(("name", "calls"), [(QWEN, 2 * 805 + 160), (LLAMA, 805 + 160), (TLDR, 5 * 400)])
+def test_the_budget_has_room_for_every_call_and_for_a_few_that_fail(name: str, calls: int, registry: Registry) -> None:
+    track = read_track(find_track(name), registry)
+    needed = len(track.seeds) * len(track.rows) * calls
+    assert track.judge is not None
+    assert 1.1 * needed < track.judge.options["max_calls"] < 1.3 * needed
+
+
 def test_the_tiers_differ_in_their_pairs_alone() -> None:
     tables = {name: tables_of(name) for name in IMDB}
     for name, found in tables.items():

@@ -91,7 +91,8 @@ class Footprint:
     @property
     def total(self) -> int:
         """All together, with what is lost between allocations."""
-        return round(LOSS * sum(vars(self).values()))
+        parts: list[int] = list(vars(self).values())
+        return round(LOSS * sum(parts))
 
     def in_words(self) -> str:
         """``20.1 GiB (policy 2.0, reference 2.0, ...)``."""
