@@ -6,7 +6,7 @@ import dataclasses
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from logging import WARNING, Handler, LogRecord
 from pathlib import Path
@@ -18,16 +18,17 @@ from transformers.utils import logging
 
 from prefbench.config import UNTRAINED, Row
 from prefbench.engine.memory import is_out_of_memory
-from prefbench.engine.tasks import Report, WorkerSpentError, describe_error
+from prefbench.engine.tasks import Report, TaskStoppedError, WorkerSpentError, describe_error
 from prefbench.engine.worker import append
 from prefbench.errors import StorageError
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
+from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.identity import digest
 from prefbench.plan import Cell
 from prefbench.record import Outcome
 from prefbench.report.card import CARD, Trained, model_card
 from prefbench.report.metrics import score
-from prefbench.store.files import read_lines, write_lines, write_text
+from prefbench.store.files import read_lines, write_json, write_lines, write_text
 from prefbench.store.sealed import lines_are_whole, logger, read_or_set_aside, read_sealed, set_aside, write_sealed
 from prefbench.train.checkpoint import save_policy, weights_digest
 from prefbench.train.device import seconds_by_threads
@@ -87,14 +88,25 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
         shop.calibration(order.harness)
         return None
     if order.kind == "data":
-        pairs = shop.data(order.seed).pairs
-        return {"pairs": len(pairs), "dropped": len(pairs.tokens.dropped)}
+        list_over_long(shop, order.seed, report)
+        return None
     if order.kind == "column":
         assert order.row is not None
         shop.column(order.row, order.seed, order.column, report)
         return None
     assert order.cell is not None
     return CellRun(shop, order.cell, report).run()
+
+
+def list_over_long(shop: Workshop, seed: int, report: Report) -> None:
+    """Tell how many of a seed's pairs were too long, and write where they are from into the run folder."""
+    found = {name: rows for name, rows in shop.over_long(seed).items() if rows}
+    if found:
+        path = shop.folder.over_long_path(seed)
+        pairs = shop.source.pairs(seed)
+        write_json(path, {name: [shop.source.origin(pairs[row]) or f"pair {row}" for row in rows] for name, rows in found.items()})
+        counts = ", ".join(f"{len(rows)} {name.replace('_', ' ')}" for name, rows in found.items())
+        report({"message": f"longer than {shop.track.train.max_length} tokens: {counts} of {len(pairs)} pairs, listed in {path}"})
 
 
 @contextmanager
@@ -113,7 +125,8 @@ class _Teller(Handler):
         self.report = report
 
     def emit(self, record: LogRecord) -> None:
-        self.report({"warning": record.getMessage()})
+        with suppress(TaskStoppedError):  # a warning, which a signal may bring at any line, is no place to stop: the next report is
+            self.report({"warning": record.getMessage()})
 
 
 def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float]:
@@ -172,7 +185,14 @@ class CellRun:
 
     def _result(self) -> dict[str, Any]:
         trained = self._stage("train", self._train, self._trained_is_whole)
-        answered = self._stage("answer", self._answer, lambda found: self._lines_are_whole("answers", found))
+        # With the weights: trained again, on another device say, a policy may not be the same to the last bit.
+        kept = KeptAnswers(self.folder / "answers.jsonl", digest([self.cell.keys["answer"], trained["weights_sha256"]]))
+        answered = self._stage(
+            "answer",
+            lambda clocks: self._answer(kept, clocks),
+            lambda found: self._lines_are_whole("answers", found),
+        )
+        kept.remove()
         judged = self._stage("judge", self._judge, lambda found: self._lines_are_whole("judged", found))
         scored = self._stage("score", lambda _: self._score(trained["training"]), self._items_are_whole)
         weights = {"weights_sha256": trained["weights_sha256"], "training": trained["training"], "answers_sha256": answered}
@@ -214,7 +234,7 @@ class CellRun:
             save_policy(job.scorer.model, self.shop.tokenizer, self._policy_folder())
             write_lines(self.folder / "training.jsonl.gz", (without_nan(row) for row in log.table()))
             checkpoint.remove()
-        counts = {"pairs": len(pairs), "pairs_dropped": len(pairs.tokens.dropped)}
+        counts = {"pairs": len(pairs), **{name: len(rows) for name, rows in self.shop.over_long(seed).items()}}
         noted = {label: dict(column.facts) for label, column in columns.items() if column.facts}
         training = {**log.summary(), **counts, **({"columns": noted} if noted else {})}
         self._write_card(training, {})
@@ -223,16 +243,18 @@ class CellRun:
     def _write_card(self, training: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any]]) -> None:
         """The model card of a trained policy. No stage depends on it: who reads the folder elsewhere does."""
         if self.cell.trained:
-            trained = Trained(self.cell, self.shop.track, self.shop.site.dtype, training, metrics)
+            shop = self.shop
+            trained = Trained(self.cell, shop.track, shop.site.dtype, shop.reference_weights, training, metrics)
             write_text(self._policy_folder() / CARD, model_card(trained))
 
     def _policy_folder(self) -> Path:
         return self.folder / "policy" if self.cell.trained else self.shop.model_folder(self.cell.row.method)
 
-    def _answer(self, clocks: Clocks) -> dict[str, str]:
-        policy = self.shop.policy(self.shop.load_scorer(self._policy_folder()), self.cell.seed, self.report)
-        harnesses = self.shop.harnesses
-        rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
+    def _answer(self, kept: KeptAnswers, clocks: Clocks) -> dict[str, str]:
+        folder, harnesses = self._policy_folder(), self.shop.harnesses
+        clocks.seconds["answer"] = kept.seconds()  # of runs that were killed: what an answer costs does not depend on that
+        with self.shop.policy(self.shop.load_scorer(folder), folder, self.cell.seed, Progress(self.report, kept)) as policy:
+            rows = {name: checked_rows(name, harness.collect(policy, self.shop.source)) for name, harness in harnesses.items()}
         with clocks.time("io"):
             return {name: write_lines(self._lines("answers", name), found) for name, found in rows.items()}
 

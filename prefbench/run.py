@@ -19,6 +19,7 @@ from prefbench.engine.local import InProcessEngine, ProcessEngine
 from prefbench.engine.stop import StopRequest, heeding_signals
 from prefbench.engine.tasks import Engine, Event, OnEvent, Task, Watch
 from prefbench.errors import PrefbenchError
+from prefbench.evaluate.vllm_backend import refuse_missing
 from prefbench.identity import digest
 from prefbench.judges.estimate import Estimate, estimate
 from prefbench.ledger import Ledger
@@ -136,6 +137,8 @@ def run(
     be written.
     """
     planned = plan_run(options)
+    if planned.pending and planned.track.answers.backend == "vllm":
+        refuse_missing()  # now, and not behind a training
     request = StopRequest(None if options.max_minutes is None else time.monotonic() + 60 * options.max_minutes)
     with alone_in(planned.folder), heeding_signals(request):
         heal(planned.folder)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,7 +21,9 @@ from prefbench.data.content import check_chat_template
 from prefbench.data.tokens import TokenPairs, tokenise_pairs
 from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
+from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.evaluate.policy import ModelPolicy
+from prefbench.evaluate.vllm_backend import VllmEngine
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
 from prefbench.judges.kept import Kept, judgments_of
 from prefbench.plan import Planner
@@ -28,7 +31,7 @@ from prefbench.registry import did_you_mean, load_registry
 from prefbench.store.files import read_packed_json
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
-from prefbench.train.adapters import fresh_policy
+from prefbench.train.adapters import adapted_layers, fresh_policy
 from prefbench.train.checkpoint import load_model, load_tokenizer, weights_digest
 from prefbench.train.device import device
 from prefbench.train.forward import Scorer, make_scorer
@@ -122,7 +125,10 @@ class Workshop:
     @cached_property
     def reference(self) -> Scorer:
         """The model that training starts from, and from which the policy's distance is measured."""
-        return self.load_scorer(self.source.models()["sft"])
+        scorer = self.load_scorer(self.source.models()["sft"])
+        if self.track.lora:
+            adapted_layers(scorer.model, self.track.lora.targets)  # a name of no layer is told here, and not after a column was computed
+        return scorer
 
     @cached_property
     def reference_weights(self) -> str:
@@ -150,20 +156,40 @@ class Workshop:
         """A model folder as a scorer."""
         return make_scorer(load_model(folder, device(), self.track.model), self.site.dtype)
 
-    def policy(self, scorer: Scorer, seed: int, report: Report = lambda _: None) -> ModelPolicy:
-        """A model under evaluation, its draws under ``seed``."""
-        return ModelPolicy(scorer, self.reference, self.tokenizer, seed, self.track.train.micro_batch_tokens, self._reference_sums, report)
+    @contextmanager
+    def policy(self, scorer: Scorer, folder: Path, seed: int, progress: Progress) -> Iterator[ModelPolicy]:
+        """A model under evaluation, the one of a folder, its draws under ``seed``; what it took to draw answers is given back at the end."""
+        engine = None
+        if self.track.answers.backend == "vllm":
+            engine = VllmEngine(folder, scorer.model, self.site.dtype, self.track.model.trust_remote_code, seed)
+        tokens, sums = self.track.train.micro_batch_tokens, self._reference_sums
+        policy = ModelPolicy(scorer, self.reference, self.tokenizer, seed, tokens, sums, progress, engine)
+        try:
+            yield policy
+        finally:
+            policy.release()
 
     def _data(self, seed: int) -> SeedData:
         pairs = self.source.pairs(seed)
-        tokens = tokenise_pairs(self.tokenizer, pairs, self.track.train.max_length)
+        limit = self.track.train.max_length
+        tokens = tokenise_pairs(self.tokenizer, pairs, limit, self.track.train.prompt_length)
+        if tokens.dropped and self.track.train.over_long == "refuse":
+            found = f"{len(tokens.dropped)} of {len(pairs)} training pairs of seed {seed} are longer than {limit} tokens"
+            first = self.source.origin(pairs[tokens.dropped[0]]) or f"number {tokens.dropped[0]}"
+            raise PrefbenchError(f"{found}, the first is {first}", 'raise train.max_length, or set train.over_long to "drop" or "truncate"')
         if len(tokens) == 0:
-            limit = self.track.train.max_length
             message = f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {limit} tokens"
             raise PrefbenchError(message, "raise train.max_length in the track")
         reference = reference_column(self.reference, self.reference_weights, tokens, self.track.train.micro_batch_tokens, self.site.cache)
         scored = reference_key(self.reference_weights, tokens, self.reference.arithmetic)
         return SeedData(PairData(tokens, *reference.sums()), reference, digest({"reference": scored, "pairs": contents(tokens)}))
+
+    def over_long(self, seed: int) -> dict[str, tuple[int, ...]]:
+        """Which of a seed's pairs were longer than the track allows, by what became of them: ``pairs_dropped``, and where pairs are cut,
+        ``prompts_cut`` and ``answers_cut``."""
+        tokens = self.data(seed).pairs.tokens
+        cut = {"prompts_cut": tokens.prompts_cut, "answers_cut": tokens.answers_cut} if self.track.train.prompt_length else {}
+        return {"pairs_dropped": tokens.dropped, **cut}
 
     # ---------------------------------------------------------------- columns
 
@@ -229,11 +255,15 @@ class Workshop:
 
     def _calibration(self, harness: str) -> Calibration:
         """What a harness fixed for this track: from the cache, or made with the reference and cached; its numbers are put into the run folder."""
-        path = self.site.cache / "calibration" / f"{self._calibration_key(harness)}.json.gz"
+        key = self._calibration_key(harness)
+        path = self.site.cache / "calibration" / f"{key}.json.gz"
         stored = read_or_set_aside(path, read_sealed)
         if stored is None:
-            made = self.harnesses[harness].calibrate(self.policy(self.reference, CALIBRATION_SEED), self.judge, self.source)
+            kept = KeptAnswers(path.with_name(f"{key}.answers.jsonl"), key)
+            with self.policy(self.reference, self.source.models()["sft"], CALIBRATION_SEED, Progress(self.report, kept)) as policy:
+                made = self.harnesses[harness].calibrate(policy, self.judge, self.source)
             write_sealed(path, {"texts": dict(made.texts), "numbers": dict(made.numbers)})
+            kept.remove()
             stored = read_sealed(path)
         # The folder may hold those of another judge, from before the track was changed.
         if stored["numbers"] and stored["numbers"] != read_or_set_aside(self.folder.artefact_path(harness), read_packed_json):

@@ -9,6 +9,7 @@ from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     Gemma3TextConfig,
+    GPT2Config,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
@@ -56,9 +57,11 @@ ZOO: dict[str, tuple[type[PreTrainedConfig], dict[str, object]]] = {
     "gemma2": (Gemma2Config, {**GEMMA, "final_logit_softcapping": 2.0, "attn_logit_softcapping": 0.5}),
     "gemma3": (Gemma3TextConfig, {**GEMMA, "layer_types": ["sliding_attention", "full_attention"]}),
     "gpt-neox": (GPTNeoXConfig, {}),
+    "gpt2": (GPT2Config, {"n_inner": 32, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}),
     "mistral": (MistralConfig, {"num_key_value_heads": 1, "sliding_window": WINDOW}),
 }
-"""Architectures with what is special about them: tied and untied embeddings, shared key-value heads, soft caps, sliding windows."""
+"""Architectures with what is special about them: tied and untied embeddings, shared key-value heads, soft caps, sliding
+windows, and transposed layers."""
 
 
 def attention_of(name: str) -> str:
@@ -80,7 +83,9 @@ def word_tokenizer(padding_side: str = "right") -> PreTrainedTokenizerFast:
     """One token per word, with a chat template."""
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", padding_side=padding_side)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", padding_side=padding_side
+    )
     fast.chat_template = TEMPLATE
     return fast
 

@@ -30,6 +30,10 @@ class Source(Component, ABC):
     def prepare(self, cache: Path, report: Callable[[str], None]) -> None:
         """Make or find what all cells share, under ``cache``. Cheap when done before; safe when two processes call it."""
 
+    def describe(self, cache: Path) -> list[str]:
+        """What the pairs are, in lines for people, such as their count and format; nothing where there is nothing to say. May read all pairs."""
+        return []
+
     @abstractmethod
     def models(self) -> Mapping[str, Path]:
         """Hugging Face folders by role: ``sft`` is where training starts and the reference; ``base`` where there is one. After ``prepare``."""
@@ -47,6 +51,10 @@ class Source(Component, ABC):
         """Names of the numbers that every training pair brings, so that a method that needs another one is refused before anything starts; None
         where they are not known before the pairs are."""
         return None
+
+    def origin(self, pair: Pair) -> str:
+        """Where a pair of ``pairs`` is from, such as a file's name and a row number, for a list of what was left out; empty where nobody knows."""
+        return ""
 
     def questions(self, harness: str) -> Sequence[Question]:
         """The questions of a harness, by the harness's name; empty when the source has none."""

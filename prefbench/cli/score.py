@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from prefbench.cli.score_alpaca_eval import alpaca_eval
+from prefbench.cli.score_mt_bench import mt_bench
 
 score = typer.Typer(help="Score existing outputs or judgments: nothing is trained.", no_args_is_help=True, rich_markup_mode=None)
-for name, command in {"alpaca-eval": alpaca_eval}.items():
-    score.command(name)(command)
+score.command("alpaca-eval")(alpaca_eval)
+score.command("mt-bench")(mt_bench)

@@ -82,7 +82,7 @@ def _judged(files: list[Path], place: Place) -> Iterator[Row]:
     from prefbench.cache import cache_folder
     from prefbench.evaluate.head_to_head import HeadToHead
     from prefbench.report.alpaca_eval_scores import score_outputs
-    from prefbench.run import plan_run
+    from prefbench.run import keep_track, plan_run
     from prefbench.workshop import Site, Workshop
 
     options = run_options(place.track, place.out, None, None, None, place.plugin, False)
@@ -92,6 +92,8 @@ def _judged(files: list[Path], place: Place) -> Iterator[Row]:
     harnesses = [harness for harness in workshop.harnesses.values() if isinstance(harness, HeadToHead)]
     if not harnesses:
         raise PrefbenchError(f"{place.track}: no harness of AlpacaEval", 'add [[harness]] with name = "alpaca_eval" to the track')
+    if not planned.folder.track.exists():
+        keep_track(planned)  # what the judge spends is counted in the folder: it has to say whose it is
     for path in files:
         for harness in harnesses:
             published = workshop.source.files(harness.name).get("references")

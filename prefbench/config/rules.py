@@ -25,7 +25,13 @@ class TrainRules(Component):
     schedule: str = hyper("cosine", choices=("cosine", "linear", "constant"), doc="decay to zero after the warm-up")
     clip: float = hyper(1.0, low=0.0, doc="largest norm of the gradient")
     weight_decay: float = hyper(0.0, low=0.0, doc="decoupled weight decay of AdamW")
-    max_length: int = hyper(1024, low=2, doc="longest prompt plus answer in tokens; longer pairs are dropped and counted")
+    max_length: int = hyper(1024, low=2, doc="longest prompt plus answer in tokens")
+    over_long: str = hyper(
+        "drop", choices=("drop", "truncate", "refuse"), doc="what becomes of longer pairs; dropped and cut ones are counted and listed"
+    )
+    max_prompt_length: int = hyper(
+        0, low=0, doc="over_long truncate: a longer pair's prompt keeps its last so many tokens; 0 is half of max_length"
+    )
     micro_batch_tokens: int = hyper(8192, low=1, doc="tokens, padding included, of one forward")
     loss_bound: float = hyper(
         1e4, low=0.0, doc="a mean loss beyond it ends the cell as diverged; times the first step's loss where that is above 1"
@@ -33,6 +39,17 @@ class TrainRules(Component):
     dtype: str = hyper("auto", choices=("auto", "float32", "bfloat16"), doc="compute dtype; auto is bfloat16 where the device has it")
     gradient_checkpointing: bool = hyper(False, doc="activations of a layer are recomputed in the backward instead of kept")
     gradient_accumulation: bool = hyper(False, doc="one micro-batch's graph at a time: its forward is run again for the backward")
+
+    def __post_init__(self) -> None:
+        if self.max_prompt_length and self.over_long != "truncate":
+            raise ValueError('max_prompt_length is for over_long = "truncate", and would cut nothing')
+        if self.max_prompt_length >= self.max_length:
+            raise ValueError("max_prompt_length leaves no token of max_length for the answers")
+
+    @property
+    def prompt_length(self) -> int | None:
+        """Tokens to which the prompt of a longer pair is cut; None where nothing is cut."""
+        return (self.max_prompt_length or self.max_length // 2) if self.over_long == "truncate" else None
 
 
 @dataclass(frozen=True)

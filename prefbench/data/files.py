@@ -82,7 +82,7 @@ class Files(Source):
     def __post_init__(self) -> None:
         for option in ("model", "pairs_file"):
             if not getattr(self, option):
-                raise PrefbenchError(f"files: {option} is empty", "`prefbench show files` says what is due")
+                raise PrefbenchError(f"files: {option} is empty", "`prefbench show files` says which folder, file or location is due")
         other = next((option for option in ("held_out_file", "held_out_split") if getattr(self, option)), "")
         if other and self.held_out_share:
             raise PrefbenchError(f"files: {other} and held_out_share are both given", "leave one of them out")
@@ -150,20 +150,22 @@ class Files(Source):
             report(f"files: {line}")
 
     def describe(self, cache: Path) -> list[str]:
-        """What the pairs are, in lines for people: counts and format, bad rows by reason, near-duplicates of questions. Reads all pairs."""
+        """Counts and format, bad rows by reason, and questions that are nearly training prompts. Raises PrefbenchError for what cannot be read."""
         training, held_out = self._split
         formats = " and ".join(dict.fromkeys(file.format for file in self._files))
-        found = [f"{len(training)} training pairs, {len(held_out)} held out, format {formats}"]
+        found = [f"{counted(len(training), 'training pair')}, {len(held_out)} held out, format {formats}"]
+        fate = {"drop": "dropped", "refuse": "refused"}[self.bad_rows]
         for file in self._files:
             if file.bad:
                 reasons = ", ".join(f"{count} {reason}" for reason, count in file.reasons.items())
-                found.append(
-                    f"{len(file.bad)} bad rows of {file.table.name} dropped: {reasons}; listed in {self._list_bad_rows(file, cache)}"
-                )
-        threshold = f"{SHARED:.0%} or more of its {WORDS}-word sequences are in one prompt"
+                rows = counted(len(file.bad), "bad row")
+                found.append(f"{rows} of {file.table.name} {fate}: {reasons}; listed in {self._list_bad_rows(file, cache)}")
+        threshold = f"{SHARED:.0%} or more of their {WORDS}-word sequences are in one prompt"
         for harness, ids in self._near_duplicates(cache).items():
             if ids:
-                found.append(f"{len(ids)} questions of {harness} are nearly a training prompt ({threshold}), the first has the id {ids[0]}")
+                found.append(
+                    f"{counted(len(ids), 'question')} of {harness} nearly in the training prompts ({threshold}), the first is {ids[0]}"
+                )
         return found
 
     def _list_bad_rows(self, file: PairFile, cache: Path) -> Path:
@@ -210,6 +212,14 @@ class Files(Source):
     def held_out(self) -> list[Pair]:
         """The held-out pairs of their own file or split, or those of the prompts that the hash holds out; labels as they stand."""
         return list(self._split[1])
+
+    def origin(self, pair: Pair) -> str:
+        """The name of its file and its row number."""
+        return self._origins.get(pair.id) or self._origins.get(Pair(pair.prompt, pair.rejected, pair.chosen).id, "")  # a flipped one
+
+    @cached_property
+    def _origins(self) -> dict[str, str]:
+        return {pair.id: f"{file.table.name} row {row}" for file in self._files for row, pair in zip(file.rows, file.pairs, strict=True)}
 
     def questions(self, harness: str) -> Sequence[Question]:
         """The questions of ``alpaca_eval``, ``alpaca_eval_1`` and ``mt_bench`` whose files are given; none for any other harness."""
@@ -260,3 +270,8 @@ class Files(Source):
         for pair in training:
             sides[is_held_out(pair, self.held_out_share)].append(pair)
         return sides
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the plural unless it is one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

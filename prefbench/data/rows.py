@@ -157,14 +157,14 @@ def _load(table: Table) -> Any:
     try:
         return load_dataset(place, table.config or None, split=split, revision=revision)
     except Exception as error:  # whatever datasets raises, of some twenty kinds, is a data set that cannot be had
-        raise PrefbenchError(f"{table.name}: the data set cannot be loaded: {_first_line(error)}", _hint(error, split)) from None
+        raise PrefbenchError(f"{table.name}: the data set cannot be loaded: {_first_line(error)}", _hint(error)) from None
 
 
-def _hint(error: Exception, split: str) -> str:
+def _hint(error: Exception) -> str:
     """What to do, by what ``datasets`` says; it has no exception of its own for most of it."""
     text = str(error)
     if "Unknown split" in text:
-        return f"{text.strip()} Name one with pairs_split or held_out_split (here {split!r})"
+        return "name one of them with pairs_split or held_out_split; train is meant where none is named"
     if "Config name is missing" in text or "BuilderConfig" in text:
         return "name one of its configurations with pairs_config"
     if "scripts are no longer supported" in text:

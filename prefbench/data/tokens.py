@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TokenPairs:
-    """Token ids of N pairs, in order; ``dropped`` are the row numbers of the pairs that were longer than the track allows."""
+    """Token ids of N pairs, in order.
+
+    Of the pairs that were given, in their order, ``dropped`` are the numbers of those that were longer than the track allows, and
+    ``prompts_cut`` and ``answers_cut`` of those that were made to fit.
+    """
 
     pairs: tuple[Pair, ...]
     prompt_ids: tuple[tuple[int, ...], ...]
     chosen_ids: tuple[tuple[int, ...], ...]
     rejected_ids: tuple[tuple[int, ...], ...]
     dropped: tuple[int, ...] = ()
+    prompts_cut: tuple[int, ...] = ()
+    answers_cut: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -124,9 +130,33 @@ def _refuse_answers_without_tokens(*sides: Sequence[Sequence[int]]) -> None:
             raise PrefbenchError(f"an answer of the source's training pair {number} has no token", hint, exit_code=1)
 
 
-def tokenise_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], max_length: int) -> TokenPairs:
-    """Token ids of the pairs whose prompt plus longer answer has at most ``max_length`` tokens; the others are dropped and counted, never cut.
+@dataclass(frozen=True)
+class _Tokens:
+    """Token ids of one pair."""
 
+    prompt: list[int]
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...]
+
+    @property
+    def longer(self) -> int:
+        """Tokens of the longer answer."""
+        return max(len(self.chosen), len(self.rejected))
+
+    def cut(self, max_length: int, prompt_length: int) -> _Tokens:
+        """The last ``prompt_length`` tokens of the prompt, and as many of each answer's first ones as fit behind them."""
+        prompt = self.prompt[-prompt_length:]
+        room = max_length - len(prompt)
+        return _Tokens(prompt, self.chosen[:room], self.rejected[:room])
+
+
+def tokenise_pairs(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], max_length: int, prompt_length: int | None = None
+) -> TokenPairs:
+    """Token ids of the pairs whose prompt plus longer answer has at most ``max_length`` tokens; the others are dropped and counted.
+
+    With a ``prompt_length`` the others are cut and counted: the prompt to its last so many tokens, then the answers to what fits behind it, an
+    answer that is cut without its end of sequence. Two answers that are then the same leave nothing to prefer, and the pair is dropped.
     Raises PrefbenchError for a pair that is no pair of texts, as a source of somebody's own may give one.
     """
     _refuse_other_than_pairs(pairs)
@@ -135,12 +165,25 @@ def tokenise_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], ma
     chosen = encode_answers(tokenizer, prompts, prompt_ids, [pair.chosen for pair in pairs])
     rejected = encode_answers(tokenizer, prompts, prompt_ids, [pair.rejected for pair in pairs])
     _refuse_answers_without_tokens(chosen, rejected)
-    lengths = [len(p) + max(len(c), len(r)) for p, c, r in zip(prompt_ids, chosen, rejected, strict=True)]
-    kept = [i for i, length in enumerate(lengths) if length <= max_length]
+    whole = [_Tokens(*ids) for ids in zip(prompt_ids, chosen, rejected, strict=True)]
+    fitting = {row: _fitted(tokens, max_length, prompt_length) for row, tokens in enumerate(whole)}
+    kept = {row: tokens for row, tokens in fitting.items() if tokens}
     return TokenPairs(
-        pairs=tuple(pairs[i] for i in kept),
-        prompt_ids=tuple(tuple(prompt_ids[i]) for i in kept),
-        chosen_ids=tuple(chosen[i] for i in kept),
-        rejected_ids=tuple(rejected[i] for i in kept),
-        dropped=tuple(i for i, length in enumerate(lengths) if length > max_length),
+        pairs=tuple(pairs[row] for row in kept),
+        prompt_ids=tuple(tuple(tokens.prompt) for tokens in kept.values()),
+        chosen_ids=tuple(tokens.chosen for tokens in kept.values()),
+        rejected_ids=tuple(tokens.rejected for tokens in kept.values()),
+        dropped=tuple(row for row in fitting if row not in kept),
+        prompts_cut=tuple(row for row, tokens in kept.items() if len(tokens.prompt) < len(whole[row].prompt)),
+        answers_cut=tuple(row for row, tokens in kept.items() if tokens.longer < whole[row].longer),
     )
+
+
+def _fitted(tokens: _Tokens, max_length: int, prompt_length: int | None) -> _Tokens | None:
+    """The tokens of a pair, cut where they must be and may be; None where the pair is to be dropped."""
+    if len(tokens.prompt) + tokens.longer <= max_length:
+        return tokens
+    if prompt_length is None:
+        return None
+    short = tokens.cut(max_length, prompt_length)
+    return short if short.chosen != short.rejected else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import math
 import re
@@ -76,7 +77,7 @@ def read_objects(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON list or of JSONL, gzipped or not. Raises PrefbenchError when the file holds anything else."""
     text = _text(path)
     try:
-        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
+        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
     except (json.JSONDecodeError, RecursionError) as error:
         raise PrefbenchError(f"{path}: not JSON: {error}", "give a JSON list of objects, or one JSON object per line") from None
     if not rows or not all(isinstance(row, dict) for row in rows):
@@ -141,26 +142,37 @@ def read_tables(gamed: Path, difficulty: Path | None) -> Tables:
     Preferences are on a scale from 0 to 1, or on that of annotations from 1 to 2. Raises PrefbenchError for another shape.
     """
     rows = _table(gamed, ("model", "std_delta_len"))
+    by_model = _gamed(gamed, rows)
+    return Tables(_difficulties(difficulty or gamed, rows if difficulty is None else _table(difficulty, ())), by_model)
+
+
+def _difficulties(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[Key, float]:
+    """Of two columns the second is the difficulty, whatever its name."""
+    name = list(rows[0])[1] if len(rows[0]) == 2 else "instruction_difficulty"
+    if name not in rows[0]:
+        raise PrefbenchError(f"{path}: no column {name}", "give alpaca-eval's instruction_difficulty.csv, or a table like it")
+    values = {_row_key(path, row): _number(path, row, name) for row in rows}
+    return {key: value for key, value in values.items() if not math.isnan(value)}
+
+
+def _gamed(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, dict[Key, tuple[float, float | None]]]:
+    """The rows of each gamed baseline; one without a length is left out."""
     name = next((name for name in ("preference", "preference_imputed") if name in rows[0]), None)
     if name is None:
-        raise PrefbenchError(f"{gamed}: no column preference", "give alpaca-eval's df_gamed.csv, or a table like it")
-    preferences = [_number(gamed, row, name) for row in rows]
-    offset = 1.0 if max(value for value in preferences if not math.isnan(value)) > 1.0 else 0.0
+        raise PrefbenchError(f"{path}: no column preference", "give alpaca-eval's df_gamed.csv, or a table like it")
+    preferences = [_number(path, row, name) for row in rows]
+    offset = 1.0 if any(value > 1.0 for value in preferences) else 0.0
     by_model: dict[str, dict[Key, tuple[float, float | None]]] = {}
     for row, preference in zip(rows, preferences, strict=True):
-        judged = None if math.isnan(preference) else preference - offset
-        by_model.setdefault(row["model"], {})[_row_key(gamed, row)] = (_number(gamed, row, "std_delta_len"), judged)
-    source = difficulty or gamed
-    difficulties = rows if difficulty is None else _table(difficulty, ())
-    if "instruction_difficulty" not in difficulties[0]:
-        raise PrefbenchError(
-            f"{source}: no column instruction_difficulty", "give alpaca-eval's instruction_difficulty.csv, or a table like it"
-        )
-    return Tables({_row_key(source, row): _number(source, row, "instruction_difficulty") for row in difficulties}, by_model)
+        length = _number(path, row, "std_delta_len")
+        if not math.isnan(length):
+            judged = None if math.isnan(preference) else preference - offset
+            by_model.setdefault(row["model"], {})[_row_key(path, row)] = (length, judged)
+    return by_model
 
 
 def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    rows = list(csv.DictReader(_text(path).splitlines()))
+    rows = list(csv.DictReader(io.StringIO(_text(path), newline="")))
     missing = [column for column in columns if not rows or column not in rows[0]]
     if missing or not rows:
         raise PrefbenchError(f"{path}: no table with {', '.join(missing) or 'rows'}", "give alpaca-eval's own CSV, or one like it")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,40 +14,64 @@ from transformers import DynamicCache
 
 from prefbench.api import Prompt, Sampling
 from prefbench.data.tokens import encode_prompts
-from prefbench.streams import stream
+from prefbench.errors import PrefbenchError
+from prefbench.evaluate.kept_answers import UNTOLD, KeptAnswers, Progress
+from prefbench.identity import digest
+from prefbench.streams import stream, stream_seed
 from prefbench.train.forward import refuse_unknown_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-CACHE_BYTES = {"cpu": 1 << 26, "cuda": 1 << 32}
-"""Memory that the key-value cache of one batch may take, by device; on a CPU a larger one falls out of its caches and costs four times as much."""
+CPU_CACHE_BYTES = 1 << 26
+"""Memory that the key-value cache of one batch may take on a CPU; a larger one falls out of its caches and costs four times as much."""
+CUDA_CACHE_SHARE = 0.5
+"""The same on a GPU, as a share of the memory that is free; the rest is for activations, and for logits over the vocabulary."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Uniform numbers for the tokens of answers: a stream of its own for each id, under a seed and a name."""
+    """The luck of answers: for each id a stream of random numbers of its own, under a seed and a name."""
 
     seed: int
     stream: str
 
     def of(self, id_: str, count: int) -> np.ndarray:
-        """The first ``count`` of an id's numbers in [0, 1)."""
+        """The first ``count`` of an id's uniform numbers in [0, 1), one per new token."""
         return stream(self.seed, self.stream, id_).random(count)
+
+    def seed_of(self, id_: str) -> int:
+        """A 63-bit seed for an id, where something else than ``of`` draws."""
+        return stream_seed(self.seed, self.stream, id_)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One answer to be drawn: its question's id, the token ids of its prompt, and how it is sampled."""
+
+    id: str
+    prompt: list[int]
+    sampling: Sampling
+
+    def digest(self, source: Draws) -> str:
+        """A digest of all that decides the answer beside the model."""
+        return digest([source.seed, source.stream, self.id, self.prompt, dataclasses.asdict(self.sampling)])
 
 
 @dataclass(frozen=True)
 class _Rows:
     """The unfinished rows of a batch: where they belong, and what the next forward needs."""
 
-    index: torch.Tensor  # (R,) row of the whole call
+    index: torch.Tensor  # (R,) row of the whole batch
     mask: torch.Tensor  # (R, T) attention mask, left-padded
     draws: torch.Tensor  # (R, longest) uniforms in [0, 1), one per new token
     temperature: torch.Tensor  # (R, 1)
+    top_p: torch.Tensor | None  # (R, 1); None where every row draws from the whole distribution
     limit: torch.Tensor  # (R,) new tokens allowed
 
     def keep(self, rows: torch.Tensor) -> _Rows:
-        return _Rows(self.index[rows], self.mask[rows], self.draws[rows], self.temperature[rows], self.limit[rows])
+        top_p = None if self.top_p is None else self.top_p[rows]
+        return _Rows(self.index[rows], self.mask[rows], self.draws[rows], self.temperature[rows], top_p, self.limit[rows])
 
 
 def generate(
@@ -55,35 +81,120 @@ def generate(
     ids: Sequence[str],
     sampling: Sequence[Sampling],
     source: Draws,
-    report: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    progress: Progress = UNTOLD,
 ) -> list[str]:
     """One answer per prompt. A row's draws depend on ``(seed, stream, id)`` alone, so neither batching nor other rows change them.
 
     Tokens are drawn by inverting the cumulative distribution with one uniform per token: policies that share seed, stream and id share their
-    luck too, which makes their differences smaller than those of independent samples.
+    luck too, which makes their differences smaller than those of independent samples. Where CUDA runs out of memory a batch is halved; beyond
+    rounding the answers do not depend on it. Raises PrefbenchError for a prompt that leaves no room for its answer.
     """
+    asked = ask(model, tokenizer, prompts, ids, sampling, source)
+    ends = end_tokens(model, tokenizer)
+
+    def draw(rows: Sequence[Asked]) -> list[list[int]]:
+        return in_halves(lambda part: _generate_batch(model, part, source, ends), rows)
+
+    return texts_of(tokenizer, answer_in_batches(asked, _batches(model, asked), draw, source, progress), ends)
+
+
+# ---------------------------------------------------------------- what every back end shares
+
+
+def ask(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    ids: Sequence[str],
+    sampling: Sequence[Sampling],
+    source: Draws,
+) -> list[Asked]:
+    """The prompts in token ids. Raises PrefbenchError where the model does not know a token, or has no room for a prompt and its answer."""
     prompt_ids = encode_prompts(tokenizer, prompts)
     refuse_unknown_tokens(model, prompt_ids)
-    longest = max((s.max_new_tokens for s in sampling), default=0)
-    draws = [source.of(id_, longest) for id_ in ids]
-    answers: list[list[int]] = [[] for _ in prompts]
-    for batch in _batches(model, prompt_ids, longest):
-        report({"answers": sum(map(bool, answers))})
-        new = _generate_batch(model, [prompt_ids[i] for i in batch], [sampling[i] for i in batch], np.stack([draws[i] for i in batch]))
-        for i, tokens in zip(batch, new, strict=True):
-            answers[i] = tokens
-    texts: list[str] = tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    asked = [Asked(*row) for row in zip(ids, prompt_ids, sampling, strict=True)]
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    for row in asked:
+        needed = len(row.prompt) + row.sampling.max_new_tokens
+        if positions is not None and needed > positions:
+            raise PrefbenchError(
+                f"{source.stream}: question {row.id} needs {needed} positions, {len(row.prompt)} for its prompt and "
+                f"{row.sampling.max_new_tokens} for its answer, and the model has {positions}",
+                "lower max_new_tokens of the harness, or leave the question out",
+                exit_code=1,
+            )
+    return asked
+
+
+def answer_in_batches(
+    asked: Sequence[Asked],
+    batches: Sequence[Sequence[int]],
+    draw: Callable[[Sequence[Asked]], list[list[int]]],
+    source: Draws,
+    progress: Progress,
+) -> list[list[int]]:
+    """The token ids of every answer, batch by batch; a batch that was finished before, by a run that was killed, is not drawn again.
+
+    ``batches`` (row numbers) must not depend on what is finished: an answer may differ by rounding with the company that its row has.
+    """
+    answers: dict[int, list[int]] = {}
+    for batch in batches:
+        progress.report({"answers": len(answers)})
+        found = _kept_or_drawn([asked[i] for i in batch], draw, source, progress.kept)
+        answers.update(zip(batch, found, strict=True))
+    return [answers[i] for i in range(len(asked))]
+
+
+def _kept_or_drawn(
+    rows: Sequence[Asked], draw: Callable[[Sequence[Asked]], list[list[int]]], source: Draws, kept: KeptAnswers | None
+) -> list[list[int]]:
+    if kept is None:
+        return draw(rows)
+    names = [row.digest(source) for row in rows]
+    found = kept.find(names)
+    if found is None:
+        start = time.perf_counter()
+        found = draw(rows)
+        about = {"stream": source.stream, "seconds": (time.perf_counter() - start) / len(rows)}
+        lines = zip(rows, names, found, strict=True)
+        kept.add({**about, "id": row.id, "asked": name, "tokens": tokens} for row, name, tokens in lines)
+    return found
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The token ids that end an answer: those of the model's generation settings, and the tokenizer's, which ends the answers of training."""
+    named = model.generation_config.eos_token_id if model.generation_config is not None else model.config.eos_token_id
+    ends = [*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id]
+    return sorted({end for end in ends if end is not None})
+
+
+def texts_of(tokenizer: PreTrainedTokenizerBase, answers: Sequence[Sequence[int]], ends: Sequence[int]) -> list[str]:
+    """Token ids as texts, without the token that ended them, special tokens, and space around them."""
+    bare = [tokens[:-1] if tokens and tokens[-1] in ends else tokens for tokens in answers]
+    texts: list[str] = tokenizer.batch_decode(bare, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return [text.strip() for text in texts]
 
 
-def _batches(model: PreTrainedModel, prompt_ids: list[list[int]], longest: int) -> list[list[int]]:
+# ---------------------------------------------------------------- batches and memory
+
+
+def _batches(model: PreTrainedModel, asked: Sequence[Asked]) -> list[list[int]]:
     """Rows in order of prompt length, so that little is padded, as many at a time as the cache budget allows."""
-    if not prompt_ids:
+    if not asked:
         return []
-    order = sorted(range(len(prompt_ids)), key=lambda i: len(prompt_ids[i]))
-    positions = max(len(p) for p in prompt_ids) + longest
-    rows = max(1, CACHE_BYTES[model.device.type] // (positions * _cache_bytes_per_token(model)))
+    order = sorted(range(len(asked)), key=lambda i: len(asked[i].prompt))
+    positions = max(len(row.prompt) for row in asked) + max(row.sampling.max_new_tokens for row in asked)
+    rows = max(1, _cache_budget(model.device) // (positions * _cache_bytes_per_token(model)))
+    if model.device.type == "cuda":
+        rows = 1 << (rows.bit_length() - 1)  # a run that goes on with a little more or less memory free cuts the same batches
     return [order[start : start + rows] for start in range(0, len(order), rows)]
+
+
+def _cache_budget(device: torch.device) -> int:
+    if device.type != "cuda":
+        return CPU_CACHE_BYTES
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(CUDA_CACHE_SHARE * (torch.cuda.mem_get_info(device)[0] + unused))
 
 
 def _cache_bytes_per_token(model: PreTrainedModel) -> int:
@@ -93,44 +204,63 @@ def _cache_bytes_per_token(model: PreTrainedModel) -> int:
     return int(2 * config.num_hidden_layers * heads * width * model.dtype.itemsize)
 
 
+def in_halves(draw: Callable[[Sequence[Asked]], list[list[int]]], rows: Sequence[Asked]) -> list[list[int]]:
+    """``draw`` of the rows, in halves of halves where CUDA runs out of memory. Raises torch.OutOfMemoryError where one row is too much."""
+    try:
+        return draw(rows)
+    except torch.OutOfMemoryError:
+        if len(rows) == 1:
+            raise
+    # Behind the handler: within it the traceback holds what the failed forward had allocated.
+    torch.cuda.empty_cache()
+    half = len(rows) // 2
+    return in_halves(draw, rows[:half]) + in_halves(draw, rows[half:])
+
+
+# ---------------------------------------------------------------- one batch
+
+
 @torch.inference_mode()
-def _generate_batch(model: PreTrainedModel, prompt_ids: list[list[int]], sampling: list[Sampling], draws: np.ndarray) -> list[list[int]]:
-    device = model.device
-    tokens, mask = _left_pad(prompt_ids, device)
-    rows = _Rows(
-        index=torch.arange(len(prompt_ids), device=device),
-        mask=mask,
-        draws=torch.from_numpy(draws).to(device),
-        temperature=torch.tensor([[s.temperature] for s in sampling], dtype=torch.float64, device=device),
-        limit=torch.tensor([s.max_new_tokens for s in sampling], device=device),
-    )
-    ends = torch.tensor(end_tokens(model), device=device)
-    answers: list[list[int]] = [[] for _ in prompt_ids]
+def _generate_batch(model: PreTrainedModel, asked: Sequence[Asked], source: Draws, ends: Sequence[int]) -> list[list[int]]:
+    tokens, mask = _left_pad([row.prompt for row in asked], model.device)
+    rows = _first_rows(asked, source, mask)
+    stops = torch.tensor(ends, device=model.device)
+    answers: list[list[int]] = [[] for _ in asked]
     cache: Any = DynamicCache(config=model.config)
     position = (mask.cumsum(1) - 1).clamp(min=0)
-    for step in range(draws.shape[1]):
+    for step in range(rows.draws.shape[1]):
         logits = model(
             input_ids=tokens, attention_mask=rows.mask, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1
         ).logits[:, -1]
-        drawn = _draw(logits, rows.temperature, rows.draws[:, step])
+        drawn = _draw(logits, rows.temperature, rows.draws[:, step], rows.top_p)
         for row, token in zip(rows.index.tolist(), drawn.tolist(), strict=True):
             answers[row].append(token)
-        going = (~torch.isin(drawn, ends) & (rows.limit > step + 1)).nonzero()[:, 0]
+        going = (~torch.isin(drawn, stops) & (rows.limit > step + 1)).nonzero()[:, 0]
         if len(going) == 0:
             break
         position = position[:, -1:] + 1
         if len(going) < len(drawn):
             rows, drawn, position = rows.keep(going), drawn[going], position[going]
             cache.batch_select_indices(going)
-        rows = _Rows(rows.index, torch.nn.functional.pad(rows.mask, (0, 1), value=1), rows.draws, rows.temperature, rows.limit)
+        rows = dataclasses.replace(rows, mask=torch.nn.functional.pad(rows.mask, (0, 1), value=1))
         tokens = drawn[:, None]
     return answers
 
 
-def end_tokens(model: PreTrainedModel) -> list[int]:
-    """The token ids that end an answer, as the model's generation settings name them."""
-    end = model.generation_config.eos_token_id if model.generation_config is not None else model.config.eos_token_id
-    return end if isinstance(end, list) else [] if end is None else [end]
+def _first_rows(asked: Sequence[Asked], source: Draws, mask: torch.Tensor) -> _Rows:
+    """All rows of a batch, before its first token."""
+    device, sampling = mask.device, [row.sampling for row in asked]
+    longest = max(s.max_new_tokens for s in sampling)
+    return _Rows(
+        index=torch.arange(len(asked), device=device),
+        mask=mask,
+        draws=torch.from_numpy(np.stack([source.of(row.id, longest) for row in asked])).to(device),
+        temperature=torch.tensor([[s.temperature] for s in sampling], dtype=torch.float64, device=device),
+        top_p=torch.tensor([[s.top_p] for s in sampling], dtype=torch.float64, device=device)
+        if any(s.top_p < 1 for s in sampling)
+        else None,
+        limit=torch.tensor([s.max_new_tokens for s in sampling], device=device),
+    )
 
 
 def _left_pad(prompt_ids: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -140,10 +270,23 @@ def _left_pad(prompt_ids: list[list[int]], device: torch.device) -> tuple[torch.
     return tokens, mask
 
 
-def _draw(logits: torch.Tensor, temperature: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+def _draw(logits: torch.Tensor, temperature: torch.Tensor, uniform: torch.Tensor, top_p: torch.Tensor | None = None) -> torch.Tensor:
     """One token per row, shape (R,): the most probable at temperature 0, else the inverse of the cumulative distribution at ``uniform``."""
     greedy = logits.argmax(-1)
     # float64: over a vocabulary of 150,000 tokens a float32 running sum is off by more than the rarest tokens' probability.
-    cumulative = torch.softmax(logits.double() / temperature.clamp(min=1e-6), dim=-1).cumsum(-1)
+    probability = torch.softmax(logits.double() / temperature.clamp(min=1e-6), dim=-1)
+    cumulative = (probability if top_p is None else _nucleus(probability, top_p)).cumsum(-1)
     sampled = torch.searchsorted(cumulative, (uniform[:, None] * cumulative[:, -1:]).contiguous(), right=True)[:, 0]
     return torch.where(temperature[:, 0] > 0, sampled.clamp(max=logits.shape[-1] - 1), greedy)
+
+
+def _nucleus(probability: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
+    """The probabilities (R, V), 0 outside the nucleus: the fewest of the most probable tokens that reach ``top_p`` (R, 1) together.
+
+    Holtzman et al., The Curious Case of Neural Text Degeneration (2020), section 3.1. The most probable token is always in it, all are at
+    ``top_p`` 1, and of equals the lower id comes first.
+    """
+    ordered, tokens = probability.sort(dim=-1, descending=True, stable=True)
+    inside = (ordered.cumsum(-1) - ordered < top_p) | (top_p >= 1)
+    inside[:, 0] = True
+    return probability * torch.zeros_like(inside).scatter(-1, tokens, inside)

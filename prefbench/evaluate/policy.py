@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from prefbench.api import Message, Pair, Prompt, Question, Sampling
 from prefbench.data.tokens import encode_answers, encode_prompts
+from prefbench.evaluate import vllm_backend
 from prefbench.evaluate.answers import Draws, generate
+from prefbench.evaluate.kept_answers import UNTOLD, Progress
 from prefbench.identity import digest
 from prefbench.train.device import autocast
 from prefbench.train.forward import Scorer, micro_batches, refuse_unknown_tokens, sum_by_sequence
@@ -31,8 +33,10 @@ class ModelPolicy:
     micro_batch_tokens: int
     reference_sums: dict[str, np.ndarray] = field(default_factory=dict)
     """Summed log-probs under the reference by the answers' digest; policies that share it score the same held-out pairs once."""
-    report: Callable[[Mapping[str, Any]], None] = lambda _: None
-    """Told now and then how many answers there are; it may end the work by raising."""
+    progress: Progress = UNTOLD
+    """Told now and then how many answers there are, and keeps them."""
+    engine: vllm_backend.VllmEngine | None = None
+    """What draws the answers where the track says vLLM; None is the policy itself."""
 
     def answer(self, questions: Sequence[Question], sampling: Sequence[Sampling], stream: str) -> list[tuple[str, ...]]:
         """Every question's answers, a text per turn; a later turn sees the earlier ones and their answers."""
@@ -52,11 +56,20 @@ class ModelPolicy:
 
     def sample(self, prompts: Sequence[Prompt], ids: Sequence[str], sampling: Sequence[Sampling], stream: str) -> list[str]:
         """One answer per prompt, a conversation or plain text."""
+        source = Draws(self.seed, stream)
+        if self.engine is not None:
+            return vllm_backend.generate(self.engine, self.tokenizer, prompts, ids, sampling, source, self.progress)
         with autocast(self.policy.dtype):
-            return generate(self.policy.model, self.tokenizer, prompts, ids, sampling, Draws(self.seed, stream), self.report)
+            return generate(self.policy.model, self.tokenizer, prompts, ids, sampling, source, self.progress)
+
+    def release(self) -> None:
+        """Give back the memory of the engine that draws answers, where there is one: scores need it, and so does whatever comes next."""
+        if self.engine is not None:
+            self.engine.release()
 
     def score(self, pairs: Sequence[Pair]) -> Mapping[str, np.ndarray]:
         """Summed log-probs (nats, float64, shape (N,)) of pairs under policy and reference, four arrays by name."""
+        self.release()
         prompts = [pair.prompt for pair in pairs]
         prompt_ids = encode_prompts(self.tokenizer, prompts)
         scores = {}
@@ -80,6 +93,7 @@ class ModelPolicy:
     @torch.inference_mode()
     def divergence(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> np.ndarray:
         """KL(policy || reference) in nats, summed over each answer's tokens, each token's over the whole vocabulary; float64, shape (N,)."""
+        self.release()
         prompt_ids = encode_prompts(self.tokenizer, prompts)
         answer_ids = encode_answers(self.tokenizer, prompts, prompt_ids, answers)
         divergence = np.empty(len(answers))

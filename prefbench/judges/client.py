@@ -7,9 +7,11 @@ import random
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
+from queue import Empty, SimpleQueue
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +76,7 @@ class Client:
         self._lock = threading.Lock()
         self._refused_parameters: set[str] = set()
         self._answered, self._refused = 0, 0
+        self._notes: SimpleQueue[str] = SimpleQueue()
         self._jitter = random.Random()  # its own: the global generator is other people's
 
     @cached_property
@@ -99,6 +102,12 @@ class Client:
         except PrefbenchError:
             stop.set()
             raise
+
+    def tell(self) -> None:
+        """Warn of what was noted meanwhile: from the thread that asked, because a worker's warnings go through the pipe of that thread."""
+        with suppress(Empty):
+            while True:
+                logger.warning(self._notes.get_nowait())
 
     def _until_answered(self, body: Mapping[str, Any], request: JudgeRequest, stop: threading.Event) -> JudgeReply:
         failures = 0
@@ -139,7 +148,7 @@ class Client:
         except openai.APIStatusError as error:
             return self._refusal(error, body, worst)
         except openai.APIConnectionError as error:  # what was sent may have been answered, and billed: it stays reserved
-            raise _RetryError(self.server.scrubbed(f"{error} {error.__cause__ or ''}".strip())) from None
+            raise _RetryError(self.server.scrubbed(str(error.__cause__ or error))) from None
         except (ValueError, LookupError, TypeError, AttributeError):
             raise _RetryError("the server's answer is no chat completion") from None
         if (used := usage_of(raw)) is not None:
@@ -167,14 +176,14 @@ class Client:
         if (name := refused_parameter(error.param or "", detail, body)) is not None:
             with self._lock:
                 if name not in self._refused_parameters:
-                    logger.warning("the judge's server takes no %s: requests go without", name)
+                    self._notes.put(f"the judge's server takes no {name}: requests go without")
                 self._refused_parameters |= _TOGETHER.get(name, {name})
             raise _LearntError from None
         self._refused += 1
         if self._refused >= REFUSED_AT_FIRST and not self._answered:
             hint = "the server's words say what it wants; correct [judge] in the track"
             raise PrefbenchError(f"{self.address}: the first {self._refused} requests were refused: {detail}", hint, exit_code=1) from None
-        logger.warning("the judge's server refused a request, which stays without a verdict: %s", detail)
+        self._notes.put(f"the judge's server refused a request, which stays without a verdict: {detail}")
         return JudgeReply("")
 
     def _in_words(self, status: int, detail: str, model: str) -> PrefbenchError:

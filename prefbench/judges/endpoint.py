@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,16 +74,21 @@ class Endpoint(Judge):
         return [found[place] for place in range(len(requests))]
 
     def replies(self, requests: Sequence[JudgeRequest]) -> Iterator[tuple[int, JudgeReply]]:
-        """The replies as they come. After an error nothing more is sent; what was under way is still given, and the error raised last."""
+        """The replies as they come. After an error nothing more is sent; what was under way is still given, and the error raised last.
+
+        Whoever throws StoppedError into the generator gets what is under way, too, and nothing more is sent.
+        """
         client, stop, errors = self._client, threading.Event(), []
         with ThreadPoolExecutor(self.concurrency) as pool:
             places = {pool.submit(client.ask, self._body(request), request, stop): place for place, request in enumerate(requests)}
             try:
                 for future in as_completed(places):
+                    client.tell()
                     if future.cancelled():
                         continue
                     if (error := future.exception()) is None:
-                        yield places[future], future.result()
+                        with _giving_up(stop, places):
+                            yield places[future], future.result()
                     elif not isinstance(error, StoppedError):
                         errors.append(error)
                         _give_up(stop, places)
@@ -115,6 +121,15 @@ class Endpoint(Judge):
             own |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         given = {name: value for name, value in {**own, **request.parameters}.items() if value is not None}
         return {**given, "model": self.model, "messages": [dict(message) for message in request.messages]}
+
+
+@contextmanager
+def _giving_up(stop: threading.Event, places: dict[Future[JudgeReply], int]) -> Iterator[None]:
+    """Where StoppedError comes from within, give up and go on."""
+    try:
+        yield
+    except StoppedError:
+        _give_up(stop, places)
 
 
 def _give_up(stop: threading.Event, places: dict[Future[JudgeReply], int]) -> None:

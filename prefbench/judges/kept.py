@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from prefbench.api import Judge, JudgeReply, JudgeRequest, Tariff
+from prefbench.errors import PrefbenchError
 from prefbench.identity import digest
+from prefbench.judges.client import StoppedError
 from prefbench.judges.judgments import Judgments
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -20,7 +23,10 @@ def judgments_of(judge: Judge, cache: Path) -> Judgments:
 
 
 class Kept(Judge):
-    """Asks the judge behind it for what is not kept yet, each request once, and keeps every reply as soon as it is there, but empty ones."""
+    """Asks the judge behind it for what is not kept yet, each request once, and keeps every reply as soon as it is there, but empty ones.
+
+    ``report`` is told how many judgments there are; it may end the work by raising, and what was under way is kept then.
+    """
 
     kept = True
 
@@ -42,10 +48,6 @@ class Kept(Judge):
         """That of the judge behind it."""
         return self.behind.tariff
 
-    def telling(self, report: Report) -> Kept:
-        """The same, which says now and then how many judgments there are; ``report`` may end the work by raising."""
-        return Kept(self.behind, self.judgments, report)
-
     def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """One reply per request, in order, kept or new. Raises what the judge behind it raises; what came before is kept."""
         found = dict(self.replies(requests))
@@ -66,13 +68,22 @@ class Kept(Judge):
 
     def _asked(self, requests: Sequence[JudgeRequest], missing: Mapping[str, Sequence[int]]) -> Iterator[tuple[int, JudgeReply]]:
         keys, there = list(missing), len(requests) - sum(map(len, missing.values()))
-        for position, reply in self.behind.replies([requests[missing[key][0]] for key in keys]):
-            places = missing[keys[position]]
-            if reply.text.strip() or reply.log_probs:
-                self.judgments.add(keys[position], requests[places[0]], reply)
-            there += len(places)
-            self.report({"judgments": f"{there}/{len(requests)}"})
-            yield from ((place, reply) for place in places)
+        asked = [requests[missing[key][0]] for key in keys]
+        replies = self.behind.replies(asked)
+        for position, reply in replies:
+            self._keep(keys[position], asked[position], reply)
+            there += len(missing[keys[position]])
+            try:
+                self.report({"judgments": f"{there}/{len(requests)}"})
+            except BaseException:
+                for late, reply in under_way(replies):
+                    self._keep(keys[late], asked[late], reply)
+                raise
+            yield from ((place, reply) for place in missing[keys[position]])
+
+    def _keep(self, key: str, request: JudgeRequest, reply: JudgeReply) -> None:
+        if reply.text.strip() or reply.log_probs:
+            self.judgments.add(key, request, reply)
 
     def key(self, request: JudgeRequest) -> str:
         """sha256 over the judge's name and identity and all that a request sends or asks for; 64 hexadecimal digits."""
@@ -83,3 +94,11 @@ class Kept(Judge):
             "parameters": dict(request.parameters),
         }
         return digest({"judge": self._identity, **asked})
+
+
+def under_way(replies: Iterator[tuple[int, JudgeReply]]) -> Iterator[tuple[int, JudgeReply]]:
+    """What a judge still gives when it is to send nothing more: of one that is no generator, or that knows nothing of it, nothing."""
+    if isinstance(replies, Generator):
+        with suppress(StoppedError, StopIteration, PrefbenchError):
+            yield replies.throw(StoppedError())
+            yield from replies

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -61,7 +61,12 @@ class LocalModel(Judge):
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """One reply per request, in order."""
-        return [self._reply(request) for request in requests]
+        return [reply for _, reply in self.replies(requests)]
+
+    def replies(self, requests: Sequence[JudgeRequest]) -> Iterator[tuple[int, JudgeReply]]:
+        """One after the other, so that what was scored is kept when the work is ended."""
+        for place, request in enumerate(requests):
+            yield place, self._reply(request)
 
     @cached_property
     def _folder(self) -> Path:

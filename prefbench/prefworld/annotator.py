@@ -49,7 +49,8 @@ def asked(question: Question, turn: int) -> tuple[str, Sequence[str]]:
 class PrefworldAnnotator(Judge):
     """Prefers by reward and length, reading the facts behind a question and not the messages.
 
-    With choices it gives their log-probabilities; without, it grades the last turn of the first answer as ``[[score]]`` on MT-Bench's scale.
+    With choices it gives their log-probabilities; without, it says of two answers whose last turn is better, ``[[A]]``, ``[[B]]`` or ``[[C]]``
+    for a tie, and grades a single one as ``[[score]]`` on MT-Bench's scale.
     """
 
     name: ClassVar[str] = "prefworld-annotator"
@@ -59,7 +60,12 @@ class PrefworldAnnotator(Judge):
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """One reply per request. Raises ``PrefbenchError`` for questions without Prefworld's facts."""
-        return [self._verdict(request) if request.choices else self._grade(request) for request in requests]
+        return [self._reply(request) for request in requests]
+
+    def _reply(self, request: JudgeRequest) -> JudgeReply:
+        if request.choices:
+            return self._verdict(request)
+        return self._compare(request) if len(request.answers) > 1 else self._grade(request)
 
     def _utility(self, question: Question, answer: tuple[str, ...]) -> tuple[str, float]:
         category, bodies = asked(question, len(answer) - 1)
@@ -69,6 +75,10 @@ class PrefworldAnnotator(Judge):
         logs = log_preference([self._utility(request.question, answer)[1] for answer in request.answers])
         by_choice = {choice: float(value) for choice, value in zip(request.choices, logs, strict=True)}
         return JudgeReply(max(by_choice, key=by_choice.__getitem__), by_choice)
+
+    def _compare(self, request: JudgeRequest) -> JudgeReply:
+        first, second = (self._utility(request.question, answer)[1] for answer in request.answers)
+        return JudgeReply("[[C]]" if first == second else "[[A]]" if first > second else "[[B]]")
 
     def _grade(self, request: JudgeRequest) -> JudgeReply:
         category, reward = self._utility(request.question, request.answers[0])

@@ -97,7 +97,13 @@ def _cell(value: Any) -> str:
 # ---------------------------------------------------------------- what a terminal shows
 
 
-_JUDGED = {"gold_win_rate": "gold %", "win_rate": "judge %", "length_controlled_win_rate": "LC %", "mt_bench": "MT-Bench"}
+_JUDGED = {
+    "gold_win_rate": "gold %",
+    "win_rate": "judge %",
+    "length_controlled_win_rate": "LC %",
+    "mt_bench": "MT-Bench",
+    "mt_bench_win_rate": "MT-Bench win %",
+}
 _UNJUDGED = {"held_out_accuracy": "held-out accuracy %", "margin": "margin (nats)", "chosen_reward": "chosen reward (nats)"}
 
 

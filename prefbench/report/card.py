@@ -18,15 +18,24 @@ from prefbench.store.provenance import packages
 CARD = "README.md"
 PAIRS = ("pairs_file", "held_out_file")
 """Options of a source that name files of pairs."""
+COUNTS = {
+    "pairs": "to train on",
+    "pairs_dropped": "dropped as longer than the track allows",
+    "prompts_cut": "with a cut prompt",
+    "answers_cut": "with a cut answer",
+}
+"""What a training counts of its pairs; those that were cut only where the track cuts."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: its cell and track, the compute dtype, the summary of the training, and the metrics, none before it is scored."""
+    """A finished training: its cell and track, the compute dtype, the digest of the weights that it started from, the
+    summary of the training, and the metrics, none before it is scored."""
 
     cell: Cell
     track: Track
     dtype: str
+    base_sha256: str
     training: Mapping[str, Any]
     metrics: Mapping[str, Mapping[str, Any]]
 
@@ -71,9 +80,10 @@ def _facts(trained: Trained) -> Iterator[tuple[str, str]]:
     yield "Learning rate", f"{include['train']['learning_rate']:g}"
     yield "Scheduler", _called(scheduler["name"], scheduler["options"])
     yield "Base model", _base_model(track.source)
+    yield "Base weights", f"sha256 {trained.base_sha256}"
     yield "Fine-tuning", _tuning(track.lora)
     yield "Weights", f"{model.weights}; computed in {trained.dtype}, attention {model.attention}"
-    yield "Pairs", f"{trained.training['pairs']} to train on, {trained.training['pairs_dropped']} dropped as longer than the track allows"
+    yield "Pairs", ", ".join(f"{trained.training[name]} {what}" for name, what in COUNTS.items() if name in trained.training)
     yield "Steps", f"{include['train']['steps']} of up to {include['train']['pool']} pairs"
     yield "Seed", str(cell.seed)
     yield "Track", f"{track.name}, version {track.version}"

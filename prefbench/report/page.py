@@ -23,11 +23,15 @@ class Column:
     align: str = "---:"
 
 
-_HEADLINE = ("gold_win_rate", "win_rate", "length_controlled_win_rate", "mt_bench")
-_MT_BENCH = ("mt_bench", "mt_bench_turn_1", "mt_bench_turn_2", *(f"mt_bench[{category}]" for category in CATEGORIES))
+_HEADLINE = ("gold_win_rate", "win_rate", "length_controlled_win_rate", "mt_bench", "mt_bench_win_rate")
+_MT_BENCH = tuple(
+    name
+    for metric in ("mt_bench", "mt_bench_win_rate")
+    for name in (metric, f"{metric}_turn_1", f"{metric}_turn_2", *(f"{metric}[{category}]" for category in CATEGORIES))
+)
 _UNJUDGED = ("held_out_accuracy", "held_out_gold_accuracy", "margin", "chosen_reward", "kl", "length")
-_LOST = ("null", "unparsed")
-"""Names of counts of questions that the judge left without a verdict."""
+_LOST = ("null", "unparsed", "ambiguous")
+"""Names of counts of questions that the judge left without a verdict, or with several."""
 
 
 SINGLE_FILE = "a single file"
@@ -43,7 +47,7 @@ def page(board: Board) -> str:
         f"# {board.title}",
         board.track["track"].get("description", ""),
         _leaderboard(board),
-        _section("MT-Bench", _metrics(board, _MT_BENCH), "", board),
+        _section("MT-Bench", _metrics(board, (*_MT_BENCH, "mt_bench_flip_rate")), "", board),
         _section(
             "Without a judge", _metrics(board, _UNJUDGED), "Margin and chosen reward are log-ratios to the reference, without beta.", board
         ),

@@ -40,6 +40,10 @@ class Folder:
         """The numbers that a harness fixed once per track."""
         return self.root / "artefacts" / f"{harness}.json.gz"
 
+    def over_long_path(self, seed: int) -> Path:
+        """Where those of a seed's pairs are from that were longer than the track allows."""
+        return self.root / "over_long" / f"s{seed}.json"
+
     def log_path(self, task: str) -> Path:
         """What a worker printed while it ran a task, tracebacks included."""
         return self.root / "logs" / f"{task.replace(' ', '-')}.log"

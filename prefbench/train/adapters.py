@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ def with_adapters(model: PreTrainedModel, rules: LoraRules, seed: int) -> PreTra
         lora_dropout=rules.dropout,
         target_modules=adapted_layers(model, rules.targets),
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that is going away
         torch.manual_seed(seed)
         get_peft_model(adapted, settings)  # in place: what it returns is a wrapper that would hide transformers' own attributes
     return adapted.train(model.training)

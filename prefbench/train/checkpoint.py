@@ -27,7 +27,7 @@ def load_tokenizer(folder: Path, rules: ModelRules = AS_DECLARED) -> PreTrainedT
     """The tokenizer of a model folder, with the track's chat template where it names one. Raises PrefbenchError when there is none."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=rules.trust_remote_code)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         hint = _what_to_write(error) or "save it with tokenizer.save_pretrained(folder)"
         raise PrefbenchError(f"{folder}: no tokenizer: {first_line(error)}", hint) from None
     if rules.chat_template:

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prefbench.data.preference_files import read_pairs
+from prefbench.data.rows import Table
 from tests.bad_input.place import Bad, Spoil, Told, both, cut, drop, each, edit, jsonl, packed, put, rows
 
 GOOD = jsonl(rows(*range(60)))
 PLAIN = rows(3)[0]
+KTO = {"prompt": "w1", "completion": "w2", "label": True}
+LABELLED = {"prompt": "w1", "response_a": "w2", "response_b": "w3", "label": "a"}
 BOT = {"role": "assistant", "content": "w2"}
 
 
@@ -52,7 +55,27 @@ TURNS = {"question_id": 1, "category": "writing", "turns": ["w1", "w2"]}
 
 PAIRS = [
     Bad("missing", "pairs.jsonl: there is no such file", "relative to the track file", drop("pairs.jsonl")),
-    Bad("a-folder", "pairs: there is no such file", "", both(put("pairs/a.jsonl", GOOD), edit("pairs.jsonl", "pairs"))),
+    Bad(
+        "a-folder-of-nothing",
+        "pairs: the data set cannot be loaded",
+        "JSON, CSV or Parquet",
+        both(put("pairs/a.bin", GOOD), edit("pairs.jsonl", "pairs")),
+    ),
+    Bad("answers-with-a-label", "row 1 holds one answer and a label", "docs/pairs.md", put("pairs.jsonl", jsonl([KTO]))),
+    Bad(
+        "no-known-format",
+        "no row has a format that is known; row 1 has left, right",
+        "",
+        put("pairs.jsonl", jsonl([{"left": 1, "right": 2}])),
+    ),
+    Bad(
+        "two-formats",
+        "rows of several formats: standard (row 1), labelled (row 61)",
+        "pairs_format",
+        put("pairs.jsonl", GOOD + jsonl([LABELLED])),
+    ),
+    Bad("a-split-of-a-file", "is a file, and has no configurations and no splits", "", option('pairs_split = "train"')),
+    Bad("a-branch-of-the-hub", "names no commit", "40 hexadecimal digits", edit('"pairs.jsonl"', '"hf://datasets/owner/name@main"')),
     Bad("empty", "pairs.jsonl: 0 training pairs, and 1 are asked for", "", put("pairs.jsonl", "")),
     Bad(
         "not-json",
@@ -112,6 +135,13 @@ PAIRS = [
         "no training pair of seed 0 is left: 45 of 45 are longer than 3 tokens",
         "raise train.max_length",
         edit("max_length = 40", "max_length = 3"),
+        code=1,
+    ),
+    Bad(
+        "too-long-and-refused",
+        "45 of 45 training pairs of seed 0 are longer than 3 tokens, the first is pairs.jsonl row",
+        "raise train.max_length",
+        edit("max_length = 40", 'max_length = 3\nover_long = "refuse"'),
         code=1,
     ),
 ]
@@ -188,6 +218,6 @@ def test_data_that_cannot_be_used_are_refused_before_a_cell_is_trained(bad: Bad,
 
 
 def test_a_byte_order_mark_in_front_of_the_pairs_is_no_part_of_them(place: Path) -> None:
-    plain = read_pairs(place / "pairs.jsonl").pairs
+    plain = read_pairs(Table(str(place / "pairs.jsonl"))).pairs
     (place / "pairs.jsonl").write_bytes(b"\xef\xbb\xbf" + (place / "pairs.jsonl").read_bytes())
-    assert read_pairs(place / "pairs.jsonl").pairs == plain
+    assert read_pairs(Table(str(place / "pairs.jsonl"))).pairs == plain

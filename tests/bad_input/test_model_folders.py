@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.bad_input.place import Bad, Spoil, Told, both, cut, drop, each, edit, jsonl, put, rows
-from tests.models import tiny_llama
+from tests.bad_input.place import Bad, Spoil, Told, add, both, cut, drop, each, edit, jsonl, put, rows
+from tests.models import tiny_llama, tiny_model
 
 TALK = [
     {
@@ -50,6 +50,10 @@ def layer_missing(folder: Path) -> None:
 
 def few_words(folder: Path) -> None:
     tiny_llama(vocab_size=20).save_pretrained(folder / "sft")
+
+
+def gemma2(folder: Path) -> None:
+    tiny_model("gemma2").save_pretrained(folder / "sft")
 
 
 def config(**changes: object) -> Spoil:
@@ -96,6 +100,17 @@ CASES = [
     Bad("weights-of-another-shape", "sft: no causal LM", "", config(intermediate_size=64), code=1),
     Bad("weights-nan", "gives logits that are no numbers", "", not_a_number, code=1),
     Bad("vocabulary-too-small", "the model knows 20 tokens, and the tokenizer gave", "", few_words, code=1),
+    Bad("attention-logits-capped", "the model caps its attention logits at 0.5", 'attention = "eager" under [model]', gemma2, code=1),
+    Bad(
+        "own-code", "sft: no causal LM", "trust_remote_code = true", config(model_type="own", auto_map={"AutoConfig": "own.Config"}), code=1
+    ),
+    Bad(
+        "lora-target-unknown",
+        "LlamaForCausalLM has no linear layer 'Wqkv'",
+        "it has down_proj",
+        add('[lora]\ntargets = ["Wqkv"]\n'),
+        code=1,
+    ),
     Bad("no-tokenizer", "sft: no tokenizer", "tokenizer.save_pretrained", drop("sft/tokenizer.json", "sft/tokenizer_config.json")),
     Bad("tokenizer-cut-short", "sft: no tokenizer", "tokenizer.save_pretrained", cut("sft/tokenizer.json"), code=1),
     Bad(
@@ -112,6 +127,7 @@ CASES = [
             drop("sft/chat_template.jinja"),
             put("q.json", '[{"instruction": "w1"}]'),
             edit("held_out_share = 0.3", 'held_out_share = 0.3\nalpaca_eval_questions = "q.json"'),
+            edit('name = "held_out"', 'name = "alpaca_eval"', "[train]", '[judge]\nname = "prefworld-annotator"\n[train]'),
         ),
     ),
     Bad(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.bad_input.place import TRACK, Bad, Told, add, drop, each, edit, put
+from tests.bad_input.place import TRACK, Bad, Told, add, both, drop, each, edit, put
 
 DPO = "[methods.dpo]\nbeta = 0.3"
 
@@ -57,6 +57,20 @@ TABLES = [
         "did you mean uniform?",
         add('[schedulers.mine]\nscheduler = "unifrom"\n'),
     ),
+    Bad(
+        "weights-too-coarse-to-train",
+        "model.weights: weights in bfloat16 cannot be trained",
+        "add a table [lora]",
+        add('[model]\nweights = "bfloat16"\n'),
+    ),
+    Bad(
+        "weights-coarser-than-their-arithmetic",
+        'model.weights is bfloat16, and train.dtype = "float32" computes in float32',
+        'write dtype = "bfloat16" under [train]',
+        both(add('[model]\nweights = "bfloat16"\n[lora]\n'), edit("steps = 2", 'steps = 2\ndtype = "float32"')),
+    ),
+    Bad("attention-unknown", "model: attention must be one of", "", add('[model]\nattention = "fast"\n')),
+    Bad("lora-rank-zero", "lora: rank must be at least 1", "", add("[lora]\nrank = 0\n")),
     Bad("method-a-number", "methods.hinge: must be a table, not 0.5", "", edit("[methods.dpo]", "[methods]\nhinge = 0.5\n[methods.dpo]")),
     Bad(
         "scheduler-a-text",
@@ -112,6 +126,18 @@ OPTIONS = [
         edit("max_new_tokens", "max_tokens"),
     ),
     Bad("source-option-missing", "source: pairs_file must be given", "prefbench show", edit('pairs_file = "pairs.jsonl"\n', "")),
+    Bad(
+        "prompt-length-without-cut",
+        "train: max_prompt_length is for over_long",
+        "",
+        edit("max_length = 40", "max_length = 40\nmax_prompt_length = 9"),
+    ),
+    Bad(
+        "prompt-length-leaves-nothing",
+        "train: max_prompt_length leaves no token",
+        "",
+        edit("max_length = 40", 'max_length = 40\nover_long = "truncate"\nmax_prompt_length = 40'),
+    ),
     Bad("source-option-empty", "files: model is empty", "folder", edit('model = "sft"', 'model = ""')),
     Bad(
         "source-options-contradict",

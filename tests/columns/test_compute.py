@@ -15,9 +15,10 @@ from prefbench.columns.compute import Context, column_values, pair_column
 from prefbench.columns.plugin import ReferenceMargin
 from prefbench.columns.reference import reference_column
 from prefbench.columns.trained import Training
-from prefbench.config import TrainRules
+from prefbench.config import LoraRules, TrainRules
 from prefbench.errors import PrefbenchError
 from prefbench.objectives.dpo import Dpo
+from prefbench.train.adapters import fresh_policy
 from prefbench.train.forward import make_scorer
 from prefbench.train.job import PairData
 from tests.models import random_tokens, tiny_llama
@@ -172,3 +173,24 @@ def test_a_fresh_model_is_a_copy(tmp_path: Path) -> None:
     with torch.no_grad():
         next(model.parameters()).zero_()
     assert not torch.equal(next(model.parameters()), next(context.reference.model.parameters()))
+
+
+def test_a_fresh_model_is_float32_and_trainable_whatever_the_track_does_to_its_policies(tmp_path: Path) -> None:
+    """Weights in bfloat16, and policies that share them frozen, are no business of a column that trains a model of its own."""
+    context = context_of(3, tmp_path)
+    coarse = dataclasses.replace(context, reference=make_scorer(tiny_llama().bfloat16(), "bfloat16"))
+    fresh_policy(coarse.reference, LoraRules(), seed=0)
+    parameters = list(coarse.fresh_model().parameters())
+    assert {parameter.dtype for parameter in parameters} == {torch.float32}
+    assert all(parameter.requires_grad for parameter in parameters)
+    assert {parameter.dtype for parameter in coarse.reference.model.parameters()} == {torch.bfloat16}
+
+
+def test_a_columns_policies_have_the_adapters_of_the_track(tmp_path: Path) -> None:
+    training = Training(lambda: Dpo(beta=0.5), 1e-2, RULES, LoraRules(rank=2, targets=("q_proj",)))
+    context = context_of(12, tmp_path, training)
+    before = [p.clone() for p in context.reference.model.parameters()]
+    adapted, full = (one.train(range(8), 3, seed=0).margins(range(12)) for one in (context, trained_context(tmp_path)))
+    assert np.abs(adapted).max() > 1e-3
+    assert not np.allclose(adapted, full, atol=1e-2)
+    assert all(torch.equal(p, q) for p, q in zip(before, context.reference.model.parameters(), strict=True))

@@ -54,7 +54,7 @@ def test_another_order_of_the_same_pairs_costs_no_forward_either(tmp_path):
     assert all(np.array_equal(made.rejected[i], read.rejected[place]) for place, i in enumerate(order))
 
 
-def test_weights_tokens_and_dtype_each_miss_the_cache():
+def test_weights_tokens_and_arithmetic_each_miss_the_cache():
     tokens = random_tokens(3)
     changed = dataclasses.replace(tokens, chosen_ids=((*tokens.chosen_ids[0], 9), *tokens.chosen_ids[1:]))
     keys = {reference_key("w", tokens, "float32"), reference_key("v", tokens, "float32"), reference_key("w", tokens, "bfloat16")}

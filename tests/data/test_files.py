@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from prefbench.api import content_id
+from prefbench.data.content import text_digest
 from prefbench.data.files import Files
 from prefbench.data.plugin import prefbench_sources
-from prefbench.data.preference_files import BadRowError, parse_pair, read_pairs
+from prefbench.data.preference_files import read_pairs
+from prefbench.data.rows import Table
 from prefbench.errors import PrefbenchError
 from prefbench.registry import build
+from tests.data.conftest import COMMIT, Hub
 from tests.models import tiny_llama, word_tokenizer
 
 
@@ -57,74 +61,17 @@ def source(folder: Path, **options: Any) -> Files:
     return Files(**{"model": "sft", "pairs_file": "pairs.jsonl", **options}).locate(folder)
 
 
-# ---------------------------------------------------------------- shapes
-
-
-def test_standard_rows_stay_text() -> None:
-    pair = parse_pair(standard(1))
-    assert (pair.prompt, pair.chosen, pair.rejected) == ("p1", "good 1", "bad 1")
-
-
-def test_conversations_give_the_prompt_as_messages_and_the_answers_as_text() -> None:
-    prompt = [user("hi"), assistant("hello"), user("how?")]
-    pair = parse_pair({"prompt": prompt, "chosen": [assistant("so")], "rejected": [assistant("no")]})
-    assert (pair.prompt, pair.chosen, pair.rejected) == (tuple(prompt), "so", "no")
-
-
-def test_an_implicit_prompt_is_what_the_conversations_share() -> None:
-    shared = [user("hi"), assistant("hello"), user("how?")]
-    explicit = parse_pair({"prompt": shared, "chosen": [assistant("so")], "rejected": [assistant("no")]})
-    assert parse_pair({"chosen": [*shared, assistant("so")], "rejected": [*shared, assistant("no")]}) == explicit
-
-
-def test_columns_are_read_by_name() -> None:
-    assert parse_pair({**standard(1), "gap": 2, "other": "x"}, ["gap"]).columns == {"gap": 2.0}
+# ---------------------------------------------------------------- rows
 
 
 def test_gzipped_and_plain_files_hold_the_same_pairs(tmp_path: Path) -> None:
     rows = [standard(i) for i in range(3)]
-    plain = read_pairs(write_rows(tmp_path / "a.jsonl", rows))
-    assert read_pairs(write_rows(tmp_path / "b.jsonl.gz", rows)).pairs == plain.pairs
+    plain = read_pairs(Table(str(write_rows(tmp_path / "a.jsonl", rows))))
+    assert read_pairs(Table(str(write_rows(tmp_path / "b.jsonl.gz", rows)))).pairs == plain.pairs
     assert len(plain.pairs) == 3
 
 
 # ---------------------------------------------------------------- bad rows
-
-TALK = {"prompt": [user("hi")], "chosen": [assistant("a")], "rejected": [assistant("b")]}
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ({"prompt": "p", "rejected": "b"}, "no chosen"),
-        ({"prompt": "p"}, "no chosen and no rejected"),
-        ({"chosen": "a", "rejected": "b"}, "no prompt"),
-        ({"prompt": " ", "chosen": "a", "rejected": "b"}, "prompt is empty"),
-        ({"prompt": "p", "chosen": " \n", "rejected": "b"}, "chosen is empty"),
-        ({**TALK, "rejected": [assistant("")]}, "rejected is empty"),
-        ({"prompt": "p", "chosen": "a", "rejected": "a"}, "chosen equals rejected"),
-        ({"chosen": [user("hi"), assistant("a")], "rejected": [user("hi"), assistant("a")]}, "chosen equals rejected"),
-        ({"chosen": [user("hi"), assistant("a")], "rejected": [user("ho"), assistant("b")]}, "not the same conversation"),
-        ({"chosen": [assistant("a")], "rejected": [assistant("b")]}, "prompt is empty"),
-        ({**TALK, "prompt": "hi"}, "prompt is text"),
-        ({"prompt": [user("hi")], "chosen": "a", "rejected": "b"}, "prompt is not text"),
-        ({**TALK, "rejected": "b"}, "differ in kind"),
-        ({**TALK, "chosen": [user("a")]}, "not one assistant message"),
-        ({**TALK, "chosen": [assistant("a"), assistant("c")]}, "not one assistant message"),
-        ({**TALK, "chosen": [{"role": "assistant"}]}, "without role and content"),
-        ({**TALK, "chosen": [{**assistant("a"), "tool_calls": [1]}]}, "tool_calls"),
-        ({**TALK, "chosen": 3}, "neither text nor a list"),
-    ],
-)
-def test_a_row_that_is_no_pair_says_why(row: dict[str, Any], reason: str) -> None:
-    with pytest.raises(BadRowError, match=reason):
-        parse_pair(row)
-
-
-@pytest.mark.parametrize("value", [None, "2", float("nan")])
-def test_a_column_without_a_number_is_a_bad_row(value: Any) -> None:
-    with pytest.raises(BadRowError, match="no number in 'gap'"):
-        parse_pair({**standard(1), "gap": value}, ["gap"])
 
 
 def test_bad_rows_are_refused_by_row_number(folder: Path) -> None:
@@ -141,13 +88,25 @@ def test_many_bad_rows_are_counted_behind_the_first_ten(folder: Path) -> None:
         source(folder).prepare(folder, print)
 
 
-def test_dropped_rows_are_reported_with_their_count(folder: Path) -> None:
-    write_rows(folder / "pairs.jsonl", [standard(0), "{", standard(1)])
+def test_dropped_rows_are_counted_by_reason_and_listed_in_a_file(folder: Path) -> None:
+    write_rows(folder / "pairs.jsonl", [standard(0), "{", standard(1), standard(0), "["])
     told: list[str] = []
-    local = source(folder, bad_rows="drop")
-    local.prepare(folder, told.append)
-    assert len(local.pairs(0)) == 2
-    assert told == ["local: 2 training pairs, 0 held out; 1 bad rows of pairs.jsonl dropped"]
+    found = source(folder, bad_rows="drop")
+    found.prepare(folder / "cache", told.append)
+    assert len(found.pairs(0)) == 2
+    (listed,) = (folder / "cache" / "bad_rows").iterdir()
+    assert told == [
+        "files: 2 training pairs, 0 held out, format standard",
+        f"files: 3 bad rows of pairs.jsonl dropped: 2 not JSON, 1 the same pair as an earlier row; listed in {listed}",
+    ]
+    assert json.loads(listed.read_text())["rows"] == {"2": "not JSON", "4": "the same pair as row 1", "5": "not JSON"}
+
+
+def test_pairs_are_described_without_being_refused(folder: Path) -> None:
+    write_rows(folder / "pairs.jsonl", [standard(0), "{"])
+    counts, bad = source(folder).describe(folder / "cache")
+    assert counts == "1 training pair, 0 held out, format standard"
+    assert bad.startswith("1 bad row of pairs.jsonl refused: 1 not JSON; listed in ")
 
 
 # ---------------------------------------------------------------- splits and draws
@@ -171,6 +130,27 @@ def test_a_held_out_file_that_shares_a_prompt_is_refused(folder: Path) -> None:
         source(folder, held_out_file="held_out.jsonl").prepare(folder, print)
 
 
+def test_training_pairs_with_a_held_out_prompt_are_left_out_where_bad_rows_are(folder: Path) -> None:
+    write_rows(folder / "held_out.jsonl", [{"prompt": "p3", "chosen": "x", "rejected": "y"}])
+    told: list[str] = []
+    found = source(folder, held_out_file="held_out.jsonl", bad_rows="drop")
+    found.prepare(folder / "cache", told.append)
+    assert "p3" not in {pair.prompt for pair in found.pairs(0)}
+    assert told[0] == "files: 198 training pairs, 1 held out, format standard"
+    assert told[1].startswith("files: 2 bad rows of pairs.jsonl dropped: 2 its prompt is held out; listed in ")
+
+
+@pytest.mark.usefixtures("own_data_sets")
+def test_a_data_set_has_its_held_out_pairs_in_a_split(folder: Path) -> None:
+    (folder / "set").mkdir()
+    write_rows(folder / "set" / "train.jsonl", [standard(i) for i in range(5)])
+    write_rows(folder / "set" / "test.jsonl", [standard(i) for i in range(5, 7)])
+    found = source(folder, pairs_file="set", held_out_split="test")
+    assert {pair.prompt for pair in found.pairs(0)} == {"p0", "p1", "p2", "p3", "p4"}
+    assert [pair.prompt for pair in found.held_out()] == ["p5", "p6"]
+    assert found.origin(found.held_out()[1]) == "set test row 2"
+
+
 def test_each_seed_draws_its_own_subset_and_order(folder: Path) -> None:
     local = source(folder, pairs_per_seed=50)
     draws = [[pair.id for pair in local.pairs(seed)] for seed in (0, 0, 1)]
@@ -189,6 +169,17 @@ def test_noise_exchanges_the_answers_of_its_share_and_leaves_a_mask(folder: Path
     clean = source(folder).pairs(3)
     assert [pair.prompt for pair in pairs] == [pair.prompt for pair in clean]
     assert all("flipped" not in pair.columns for pair in clean)
+
+
+def test_a_flipped_pair_is_known_by_its_row_and_keeps_no_number_of_its_format(folder: Path) -> None:
+    write_rows(folder / "pairs.jsonl", [{**standard(i), "score_chosen": 2, "score_rejected": 1} for i in range(4)])
+    scores = ("score_chosen", "score_rejected", "score-gap")
+    assert source(folder).pair_columns == tuple(source(folder).pairs(0)[0].columns) == scores
+    noisy = source(folder, noise=0.5)
+    assert noisy.pair_columns == ("flipped",)
+    for pair in noisy.pairs(0):
+        assert pair.columns.keys() == {"flipped"}
+        assert noisy.origin(pair) == f"pairs.jsonl row {int(pair.prompt[1:]) + 1}"  # type: ignore[index]  # plain text here
 
 
 def test_held_out_labels_are_never_flipped(folder: Path) -> None:
@@ -221,6 +212,49 @@ def test_the_identity_has_the_options_and_ignores_compression(folder: Path) -> N
     (folder / "pairs.jsonl.gz").write_bytes(gzip.compress((folder / "pairs.jsonl").read_bytes()))
     assert source(folder, pairs_file="pairs.jsonl.gz").identity() == before
     assert source(folder, noise=0.1).identity() != before
+
+
+def test_a_location_on_the_hub_is_its_own_identity_and_no_network_is_asked(folder: Path) -> None:
+    model, pairs = f"hf://owner/name@{COMMIT}", f"hf://datasets/owner/name@{COMMIT}"
+    found = source(folder, model=model, pairs_file=pairs, pairs_split="train_prefs")
+    assert found.identity()["contents"] == {"model": model, "pairs_file": pairs}
+    assert found.identity()["pairs_split"] == "train_prefs"
+    assert found.pair_columns is None
+
+
+def test_a_format_is_part_of_the_identity_only_where_it_is_named(folder: Path) -> None:
+    assert "pairs_format" not in source(folder).identity()
+    assert source(folder, pairs_format="standard").identity()["pairs_format"] == "standard"
+
+
+def test_questions_and_what_judges_read_are_no_part_of_what_was_trained(folder: Path) -> None:
+    (folder / "q.json").write_text('[{"instruction": "Why?"}]')
+    write_rows(folder / "bench.jsonl", [{"question_id": 1, "category": "math", "turns": ["1+1?"]}])
+    on_hub = f"hf://datasets/tatsu-lab/alpaca_eval@{COMMIT}/df_gamed.csv"
+    given = {"alpaca_eval_questions": "q.json", "alpaca_eval_gamed": on_hub, "mt_bench_questions": "bench.jsonl"}
+    found = source(folder, **given)
+    assert found.identity() == source(folder).identity()
+    asked = found.harness_identity("alpaca_eval")
+    assert asked == {"questions": {"alpaca_eval_questions": text_digest(folder / "q.json")}, "files": {"gamed": on_hub}}
+    assert found.harness_identity("alpaca_eval_1") == {"questions": asked["questions"], "files": {}}
+    assert found.harness_identity("held_out") == {"questions": {}, "files": {}}
+
+    write_rows(folder / "answers.jsonl", [{"question_id": 1, "choices": [{"turns": ["2"]}]}])
+    before, after = (
+        found.harness_identity("mt_bench"),
+        source(folder, **given, mt_bench_references="answers.jsonl").harness_identity("mt_bench"),
+    )
+    assert after["questions"] == before["questions"]
+    assert after["files"] == {"references": text_digest(folder / "answers.jsonl")}
+
+
+def test_the_identity_of_a_folder_of_pairs_follows_its_files(folder: Path) -> None:
+    (folder / "set").mkdir()
+    write_rows(folder / "set" / "train.jsonl", [standard(0)])
+    before = source(folder, pairs_file="set").identity()
+    assert source(folder, pairs_file="set").identity() == before
+    write_rows(folder / "set" / "test.jsonl", [standard(1)])
+    assert source(folder, pairs_file="set").identity() != before
 
 
 # ---------------------------------------------------------------- what is missing
@@ -266,7 +300,8 @@ def test_too_few_pairs_for_a_seed_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"held_out_file": "h.jsonl", "held_out_share": 0.1}, "both given"),
+        ({"held_out_file": "h.jsonl", "held_out_share": 0.1}, "held_out_file and held_out_share are both given"),
+        ({"held_out_split": "test", "held_out_share": 0.1}, "held_out_split and held_out_share are both given"),
         ({"noise": 0.1, "columns": ("gap",)}, "both given"),
     ],
 )
@@ -316,6 +351,43 @@ def test_a_harness_without_a_file_has_no_questions(folder: Path) -> None:
 def test_models_are_by_role_and_resolved_against_the_track(folder: Path) -> None:
     assert source(folder).models() == {"sft": folder / "sft"}
     assert source(folder, base="sft").models() == {"sft": folder / "sft", "base": folder / "sft"}
+
+
+def test_the_files_of_a_harness_are_those_that_are_given(folder: Path, hub: Hub) -> None:
+    (hub("dataset", "tatsu-lab/alpaca_eval") / "df_gamed.csv").write_text("gamed")
+    (folder / "outputs.json").write_text("[]")
+    gamed = f"hf://datasets/tatsu-lab/alpaca_eval@{COMMIT}/df_gamed.csv"
+    found = source(folder, alpaca_eval_references="outputs.json", alpaca_eval_gamed=gamed, mt_bench_prompts="prompts.jsonl")
+    files = found.files("alpaca_eval")
+    assert files["references"] == folder / "outputs.json"
+    assert files["gamed"].read_text() == "gamed"
+    assert files.keys() == {"references", "gamed"}
+    assert found.files("mt_bench") == {"judge_prompts": folder / "prompts.jsonl"}
+    assert found.files("held_out") == found.files("alpaca_eval_1") == {}
+
+
+def test_a_model_and_its_questions_may_be_on_the_hub(folder: Path, hub: Hub) -> None:
+    shutil.copytree(folder / "sft", hub("model", "owner/tiny"), dirs_exist_ok=True)
+    (hub("dataset", "owner/questions") / "q.json").write_text('[{"instruction": "Why?"}]')
+    questions = f"hf://datasets/owner/questions@{COMMIT}/q.json"
+    found = source(folder, model=f"hf://owner/tiny@{COMMIT}", alpaca_eval_questions=questions)
+    found.prepare(folder / "cache", print)
+    assert (found.models()["sft"] / "config.json").is_file()
+    assert found.questions("alpaca_eval") == found.questions("alpaca_eval_1")
+    assert [question.turns for question in found.questions("alpaca_eval")] == [("Why?",)]
+
+
+def test_questions_that_a_training_prompt_repeats_are_reported_and_looked_for_once(folder: Path) -> None:
+    (folder / "q.json").write_text('[{"instruction": "P7!"}, {"instruction": "Something else?"}]')
+    first = content_id("P7!")
+    for _ in range(2):
+        told: list[str] = []
+        source(folder, alpaca_eval_questions="q.json").prepare(folder / "cache", told.append)
+        assert told[1:] == [
+            "files: 1 question of alpaca_eval nearly in the training prompts (50% or more of their 8-word sequences are in one prompt), "
+            f"the first is {first}"
+        ]
+    assert len(list((folder / "cache" / "overlap").iterdir())) == 1
 
 
 def test_the_hook_offers_the_source() -> None:

@@ -63,6 +63,22 @@ def test_long_pairs_are_dropped_and_counted_and_never_cut():
     assert words(tokens.rejected_ids[1]) == ["w4", "w5", "<eos>"]
 
 
+def test_a_long_pair_is_cut_where_that_is_asked_for_its_prompt_on_the_left_its_answers_on_the_right():
+    pairs = [Pair("w1 w2 ", "w3", "w4"), Pair("w1 w2 w3 w4 ", "w5", "w6 w7"), Pair("w1 w2 ", "w3 w4 w5 w6 w7", "w8")]
+    tokens = tokenise_pairs(word_tokenizer(), pairs, max_length=5, prompt_length=2)
+    assert (tokens.pairs, tokens.dropped) == (tuple(pairs), ())
+    assert [words(ids) for ids in tokens.prompt_ids] == [["w1", "w2"], ["w3", "w4"], ["w1", "w2"]]
+    assert [words(ids) for ids in tokens.chosen_ids] == [["w3", "<eos>"], ["w5", "<eos>"], ["w3", "w4", "w5"]]
+    assert [words(ids) for ids in tokens.rejected_ids] == [["w4", "<eos>"], ["w6", "w7", "<eos>"], ["w8", "<eos>"]]
+    assert (tokens.prompts_cut, tokens.answers_cut) == ((1,), (2,))
+
+
+def test_a_pair_whose_answers_differ_only_behind_the_cut_is_dropped():
+    pairs = [Pair("w1 ", "w3 w4 w5", "w3 w4 w6"), Pair("w1 ", "w3", "w4")]
+    tokens = tokenise_pairs(word_tokenizer(), pairs, max_length=3, prompt_length=2)
+    assert (tokens.pairs, tokens.dropped, tokens.answers_cut) == ((pairs[1],), (0,), ())
+
+
 def test_a_conversation_without_a_template_is_refused_with_what_to_do():
     tokenizer = word_tokenizer()
     tokenizer.chat_template = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,30 @@ def test_the_baseline_and_the_tables_are_the_files_and_nobody_is_asked(
     assert AlpacaEval().calibration_load(given).requests == 0
 
 
+def test_texts_with_line_breaks_of_every_kind_are_one_row(world: Any, tmp_path: Path) -> None:
+    strange = 'a\u2028b\x85c\nd,"e"'
+    path = tmp_path / "o.jsonl"
+    path.write_text(json.dumps({"instruction": strange, "output": strange}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read_outputs(path).by_id([Question("q", (strange,))]) == {"q": strange}
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows(
+        [["model", "instruction", "std_delta_len", "instruction_difficulty", "preference"], ["v", strange, 1, 2, 0.5]]
+    )
+    gamed = tmp_path / "g.csv"
+    gamed.write_text(buffer.getvalue(), encoding="utf-8", newline="")
+    assert read_tables(gamed, None).difficulty == {strange: 2.0}
+
+
+def test_cells_that_are_empty_are_no_numbers(tmp_path: Path) -> None:
+    rows = ["v,0,1,0.5,", "v,1,,0.5,2", "v,2,1,,3"]
+    gamed = table(tmp_path, "g.csv", "model,index,std_delta_len,preference,instruction_difficulty", rows)
+    found = read_tables(gamed, None)
+    assert found.difficulty == {1: 2.0, 2: 3.0}
+    assert found.gamed == {"v": {0: (1.0, 0.5), 2: (1.0, None)}}
+    series = table(tmp_path, "d.csv", ",0", ["0,-1.5", "1,2"])
+    assert read_tables(gamed, series).difficulty == {0: -1.5, 1: 2.0}, "a series as pandas writes it, whatever it is called"
+
+
 def test_the_gamed_table_alone_brings_the_difficulties(world: Any, asked: list[Question], tmp_path: Path) -> None:
     references = write(tmp_path / "o.json", outputs(asked))
     gamed = tables(tmp_path)["gamed"]
@@ -114,7 +140,7 @@ def test_without_tables_there_is_a_win_rate_and_a_reason(world: Any, asked: list
 
 def test_a_question_without_a_reference_is_named(world: Any, asked: list[Question], tmp_path: Path) -> None:
     given = source(world, asked, references=write(tmp_path / "o.json", outputs(asked)[:-1]))
-    with pytest.raises(PrefbenchError, match="o.json has no reference output to 'What is 59 plus 59"):
+    with pytest.raises(PrefbenchError, match=r"o\.json has no reference output to 'What is 59 plus 59"):
         AlpacaEval().calibrate(None, world.length_lover(), given)  # type: ignore[arg-type]
 
 

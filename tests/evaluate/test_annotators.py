@@ -55,12 +55,14 @@ class Recorder:
     def create(self, **request: Any) -> Any:
         from openai.types.chat import ChatCompletion
 
-        self.asked.append(request)
-        reply = {"role": "assistant", "content": "m"}
-        choice = {"index": 0, "finish_reason": "stop", "message": reply, "text": "m"}
+        # Of a model that completes texts, what would be completed is the user's message; such requests come many at a time.
+        texts = request.pop("prompt", [])
+        dialogues = [[{"role": "user", "content": text}] for text in texts] or [request.pop("messages")]
+        self.asked += [{**request, "messages": dialogue} for dialogue in dialogues]
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "m"}, "text": "m"}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-        kind = "chat.completion"
-        return ChatCompletion.model_validate({"id": "1", "created": 0, "model": "m", "object": kind, "choices": [choice], "usage": usage})
+        head = {"id": "1", "created": 0, "model": "m", "object": "chat.completion"}
+        return ChatCompletion.model_validate({**head, "choices": [choice] * len(dialogues), "usage": usage})
 
 
 def sent_by_the_library(name: str, rows: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
@@ -105,8 +107,6 @@ def test_the_requests_are_those_that_alpaca_eval_sends(world: Any, name: str, mo
     expected = sent_by_the_library(name, rows, monkeypatch)
     for request in expected:
         request.pop("model")
-        if "prompt" in request:  # of a model that completes a text: what would be completed is the user's message
-            request["messages"] = [{"role": "user", "content": request.pop("prompt")[0]}]
     judge = world.scripted(lambda request: JudgeReply("m", {"m": 0.0}))
     asked = [Comparison(Question(str(i), (row["instruction"],)), row["output_1"], row["output_2"]) for i, row in enumerate(rows)]
     preferences(asked, judge, load_annotator(name))

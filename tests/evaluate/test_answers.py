@@ -44,7 +44,7 @@ def test_batching_and_company_change_no_answer(monkeypatch):
     model, tokenizer = tiny_llama(), word_tokenizer()
     together = generate(model, tokenizer, PROMPTS, IDS, SAMPLING, Draws(3, "test"))
     alone = generate(model, tokenizer, PROMPTS[2:3], IDS[2:3], SAMPLING[2:3], Draws(3, "test"))
-    monkeypatch.setitem(answers.CACHE_BYTES, "cpu", 1)
+    monkeypatch.setattr(answers, "CPU_CACHE_BYTES", 1)
     assert generate(model, tokenizer, PROMPTS, IDS, SAMPLING, Draws(3, "test")) == together
     assert alone == together[2:3]
 
@@ -77,3 +77,68 @@ def test_draws_follow_the_distribution():
     top = int(expected[5:].argmax()) + 5
     share = np.mean([text == f"w{top - 5}" for text in texts])
     assert share == pytest.approx(expected[top], abs=4 * float(np.sqrt(expected[top] / 2000)))
+
+
+# ---------------------------------------------------------------- top_p
+
+
+def nucleus(weights: np.ndarray, top_p: float) -> list[int]:
+    """The fewest most probable tokens that reach ``top_p`` together, one at a time."""
+    found: list[int] = []
+    for token in np.argsort(-weights, kind="stable"):
+        if found and weights[found].sum() >= top_p:
+            break
+        found.append(int(token))
+    return sorted(found)
+
+
+def inverse_by_hand(logits: np.ndarray, temperature: float, top_p: float, uniform: float) -> int:
+    weights = np.exp((logits - logits.max()) / temperature)
+    weights /= weights.sum()
+    tokens = nucleus(weights, top_p)
+    passed, target = 0.0, uniform * weights[tokens].sum()
+    for token in tokens:
+        passed += weights[token]
+        if passed > target:
+            return token
+    return tokens[-1]
+
+
+@pytest.mark.parametrize("top_p", [1e-9, 0.3, 0.9, 0.999, 1.0])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_from_the_nucleus_equal_an_inversion_by_hand(temperature, top_p):
+    rng = np.random.default_rng(0)
+    logits, uniform = rng.normal(0, 2, (200, 30)).astype(np.float32), rng.random(200)
+    column = [torch.full((200, 1), value, dtype=torch.float64) for value in (temperature, top_p)]
+    drawn = answers._draw(torch.from_numpy(logits), column[0], torch.from_numpy(uniform), column[1])
+    expected = [inverse_by_hand(row.astype(np.float64), temperature, top_p, u) for row, u in zip(logits, uniform, strict=True)]
+    assert drawn.tolist() == expected
+
+
+def test_a_row_that_draws_from_everything_is_not_moved_by_one_that_does_not():
+    rng = np.random.default_rng(1)
+    logits, uniform = torch.from_numpy(rng.normal(0, 3, (500, 40))), torch.from_numpy(rng.random(500))
+    top_p = torch.where(torch.arange(500)[:, None] % 2 == 0, 1.0, 0.5).double()
+    temperature = torch.ones(500, 1, dtype=torch.float64)
+    alone, together = answers._draw(logits, temperature, uniform), answers._draw(logits, temperature, uniform, top_p)
+    assert torch.equal(alone[::2], together[::2])
+    assert not torch.equal(alone[1::2], together[1::2])
+
+
+def test_a_nucleus_of_everything_holds_the_rarest_tokens_too():
+    probability = torch.tensor([[0.0, -50.0, -60.0, -45.0]], dtype=torch.float64).softmax(-1)  # the first is 1, to the last bit
+    assert torch.equal(answers._nucleus(probability, torch.ones(1, 1, dtype=torch.float64)), probability)
+
+
+def test_of_equally_probable_tokens_the_lower_ids_are_in_the_nucleus():
+    uniform = torch.linspace(0, 1 - 1e-9, 50, dtype=torch.float64)
+    column = [torch.full((50, 1), value, dtype=torch.float64) for value in (1.0, 0.5)]
+    assert set(answers._draw(torch.zeros(50, 8), column[0], uniform, column[1]).tolist()) == {0, 1, 2, 3}
+
+
+def test_the_smallest_nucleus_is_the_most_probable_token():
+    model, tokenizer = tiny_llama(), word_tokenizer()
+    greedy, narrow = ([Sampling(t, 6, p)] * 5 for t, p in ((0.0, 1.0), (1.0, 0.0)))
+    assert generate(model, tokenizer, PROMPTS, IDS, narrow, Draws(0, "x")) == generate(
+        model, tokenizer, PROMPTS, IDS, greedy, Draws(0, "x")
+    )

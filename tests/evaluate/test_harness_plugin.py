@@ -23,7 +23,13 @@ def test_every_harness_has_options_of_its_own() -> None:
     shared = {"temperature": 1.0, "max_new_tokens": 64, "top_p": 1.0, "both_orders": False}
     assert by_name["alpaca_eval"].options() == {**shared, "panel": 10, "annotator": "prefbench"}
     assert by_name["alpaca_eval_1"].options() == {**shared, "annotator": "alpaca_eval_gpt4"}
-    assert by_name["mt_bench"].options() == {"temperature": 0.7, "max_new_tokens": 64}
+    assert by_name["mt_bench"].options() == {
+        "grading": "single",
+        "temperature": 0.7,
+        "by_category": False,
+        "top_p": 1.0,
+        "max_new_tokens": 64,
+    }
     assert by_name["held_out"].options() == {"divergence_prompts": 200, "max_new_tokens": 64}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prefbench.api import Calibration, JudgeReply, JudgeRequest, Question
+from prefbench.api import Calibration, JudgeReply, JudgeRequest, Question, Sampling
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.mt_bench import MtBench, by_question
 
@@ -69,6 +69,33 @@ def test_what_fastchat_cannot_read_is_null_and_counted(world: Any, questions: An
     assert len(items) == 7, "nothing is dropped"
 
 
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("The answer claims [[10]]. It is wrong. Rating: [[2]]", None),
+        ("Rating: [[2]]. As I said, [[2]].", 2),
+        ("[[2]] and [[2.0]] are one number", 2),
+        ("a[0] is wrong, a[1] too. Rating: [[3]]", 3),
+        ("between [4] and [5]", None),
+    ],
+)
+def test_a_verdict_that_says_two_things_is_null_and_counted_apart(
+    world: Any, questions: Any, rows: Any, text: str, score: int | None
+) -> None:
+    """FastChat would take the first: an answer that makes the judge quote a rating would grade itself."""
+    items, _ = grade(world, questions, rows, ALL_GOOD | {("w", 1): text})
+    item = next(item for item in items if item["id"] == "w/1")
+    assert item["score"] == score
+    assert item.get("ambiguous", False) == (score is None)
+    assert MtBench().counts(items) == ({"judged": 7, "unparsed": 0} if score else {"judged": 6, "unparsed": 0, "ambiguous": 1})
+
+
+@pytest.mark.parametrize("text", ["[[0]]", "[[11]]", "[[100]]", "Rating: [[10.5]]"])
+def test_a_rating_off_the_scale_is_no_rating(world: Any, questions: Any, rows: Any, text: str) -> None:
+    items, _ = grade(world, questions, rows, ALL_GOOD | {("w", 1): text})
+    assert MtBench().counts(items) == {"judged": 6, "unparsed": 1}
+
+
 def test_a_judge_is_asked_once_with_everything_that_the_turn_needs(world: Any, questions: Any, rows: Any) -> None:
     _, judge = grade(world, questions, rows, ALL_GOOD)
     assert judge.calls == 1
@@ -77,6 +104,8 @@ def test_a_judge_is_asked_once_with_everything_that_the_turn_needs(world: Any, q
     for (id_, turns), request in asked.items():
         assert [message["role"] for message in request.messages] == ["system", "user"]
         assert request.choices == ()
+        assert request.verdicts == ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10")
+        assert request.parameters == {"temperature": 0, "max_tokens": 2048}
         answers = next(row["answers"] for row in rows if row["id"] == id_)[:turns]
         assert request.answers == (tuple(answers),)
         user = request.messages[1]["content"]
@@ -160,3 +189,20 @@ def test_collected_rows_are_a_text_per_turn(world: Any, questions: Any) -> None:
     collected = MtBench().collect(world.policy(), world.source(by_harness={"mt_bench": questions}))
     assert json.loads(json.dumps(collected)) == collected
     assert [len(row["answers"]) for row in collected] == [2, 2, 2, 1]
+
+
+def test_answers_are_drawn_at_fastchats_temperature_of_each_category_when_asked(world: Any) -> None:
+    names = ("writing", "math", "stem", "baking")
+    questions = [Question(name, ("Hi.",), name) for name in names]
+    drawn: dict[str, Sampling] = {}
+
+    class Listening(world.policy):  # type: ignore[misc, name-defined]
+        def answer(self, questions: Any, sampling: Any, stream: str) -> Any:
+            drawn.update({question.id: own for question, own in zip(questions, sampling, strict=True)})
+            return super().answer(questions, sampling, stream)
+
+    source = world.source(by_harness={"mt_bench": questions})
+    MtBench(temperature=0.4, by_category=True, top_p=0.9).collect(Listening(), source)
+    assert [drawn[name] for name in names] == [Sampling(t, 64, 0.9) for t in (0.7, 0.0, 0.1, 0.4)]
+    MtBench(temperature=0.4).collect(Listening(), source)
+    assert {drawn[name] for name in names} == {Sampling(0.4, 64, 1.0)}

@@ -30,10 +30,10 @@ class Fault:
     """Something that goes wrong: at the calls of these numbers (from 0; at every call where there are none) whose messages hold ``where``.
 
     Kinds: ``rate_limit`` (429 with Retry-After), ``server_error`` (500), ``overloaded`` (503), ``unauthorized`` (401), ``forbidden`` (403),
-    ``not_found`` (404), ``hang`` (no answer within ``seconds``), ``dropped`` (the connection ends without an answer), ``truncated`` (half the
-    JSON), ``no_json`` (a proxy's page), ``no_logprobs`` (asked for, not given), ``refuse_max_tokens``, ``refuse_temperature``,
-    ``refuse_logprobs`` (400 that names the parameter), ``empty`` (no content), ``content_filter`` (400), ``smuggled`` (a reply that holds a
-    second verdict), ``no_usage`` (the reply does not say what it cost).
+    ``not_found`` (404), ``content_filter`` (400), ``hang`` (no answer within ``seconds``), ``dropped`` (the connection ends without an
+    answer), ``death`` (the same, and the server is gone), ``truncated`` (half the JSON), ``no_json`` (a proxy's page), ``no_logprobs`` (asked
+    for, not given), ``no_usage`` (the reply does not say what it cost), ``empty`` (no content), ``smuggled`` (a reply that holds a second
+    verdict), ``refuse_max_tokens``, ``refuse_temperature``, ``refuse_logprobs`` (400 that names the parameter).
     """
 
     kind: str
@@ -88,8 +88,11 @@ class JudgeServer:
         return [call for call in self.calls if call.status == 200]
 
     def stop(self) -> None:
-        """Close the port; connections are refused from now on."""
-        self.stopped.set()
+        """Close the port; connections are refused from now on. Stopped twice is stopped."""
+        with self.lock:
+            if self.stopped.is_set():
+                return
+            self.stopped.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
@@ -170,7 +173,9 @@ def _respond(server: JudgeServer, body: Mapping[str, Any], key: str, struck: Seq
             return 400, _error("The response was filtered", "content_filter")
         if fault.kind in REFUSED and body.get(REFUSED[fault.kind]) is not None:
             return 400, _unsupported(REFUSED[fault.kind])
-    if "dropped" in kinds:
+    if "death" in kinds:
+        threading.Thread(target=server.stop).start()
+    if kinds & {"dropped", "death"} or server.stopped.is_set():
         return 0, b""
     payload = json.dumps(reply(body, server.tokens, kinds)).encode()
     if "no_json" in kinds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from prefbench.judges.client import refused_parameter, retry_after
 from prefbench.judges.endpoint import Endpoint
 from prefbench.testing import JudgeContract
 from tests.judges.requests import compared, endpoint, graded
-from tests.judges.server import Fault, JudgeServer, judge_server
+from tests.judges.server import SMUGGLED, Fault, JudgeServer, judge_server
 
 REQUESTS = [*(compared(number) for number in range(6)), *(graded(number) for number in range(6, 10))]
 
@@ -132,6 +133,23 @@ def test_a_parameter_is_given_up_only_where_it_is_what_the_server_minds() -> Non
     assert refused_parameter("", "Unsupported parameter: 'max_tokens'", sent) == "max_tokens"
     assert refused_parameter("max_tokens", "max_tokens is too large", sent) is None
     assert refused_parameter("logprobs", "Unsupported parameter: 'logprobs'", sent) is None
+
+
+def test_what_a_server_refuses_is_told_once_by_the_thread_that_asked(caplog: pytest.LogCaptureFixture) -> None:
+    with judge_server(Fault("refuse_temperature"), Fault("content_filter", where="Question 3?")) as server:
+        endpoint(server).judge(REQUESTS)
+    assert sorted(record.getMessage() for record in caplog.records if record.name == "prefbench") == [
+        "the judge's server refused a request, which stays without a verdict: Error code: 400 - The response was filtered",
+        "the judge's server takes no temperature: requests go without",
+    ]
+    assert {record.thread for record in caplog.records if record.name == "prefbench"} == {threading.get_ident()}
+
+
+def test_a_reply_that_holds_a_second_verdict_is_passed_on_as_it_is() -> None:
+    with judge_server(Fault("smuggled")) as server:
+        token, rating = endpoint(server).judge([compared(0), graded(1)])
+    assert (token.text, set(token.log_probs or ())) == (SMUGGLED["token"], {"m", "M"})
+    assert rating.text == SMUGGLED["rating"]
 
 
 def test_log_probs_that_are_not_given_are_none() -> None:

@@ -141,3 +141,27 @@ def test_any_judge_can_be_kept_and_tells_how_far_it_is(tmp_path: Path) -> None:
     assert coin.asked == 3
     assert told[-1] == {"judgments": "4/4"}
     assert (judge.name, judge.options()) == ("coin", coin.options())
+
+
+def test_what_is_under_way_when_the_work_is_ended_is_kept(tmp_path: Path) -> None:
+    def end(_: object) -> None:
+        raise KeyboardInterrupt
+
+    many = [compared(number) for number in range(12)]
+    with judge_server(Fault("hang", seconds=0.2)) as server:
+        judge = endpoint(server, concurrency=4)
+        with pytest.raises(KeyboardInterrupt):
+            Kept(judge, judgments_of(judge, tmp_path), end).judge(many)
+        assert 4 <= len(server.calls) < 12
+        kept(judge, tmp_path).judge(many)
+        assert len(server.calls) == len({call.messages for call in server.calls}) == 12
+
+
+def test_a_judge_that_gives_all_at_once_can_be_ended_too(tmp_path: Path) -> None:
+    def end(_: object) -> None:
+        raise KeyboardInterrupt
+
+    coin = Coin()
+    with pytest.raises(KeyboardInterrupt):
+        Kept(coin, judgments_of(coin, tmp_path), end).judge(REQUESTS)
+    assert len(lines(tmp_path)) == 1

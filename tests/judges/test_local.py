@@ -58,6 +58,7 @@ class TestLocalModelKeepsItsContract(JudgeContract):
         type(self).variants = ({"model": str(folder), "max_new_tokens": 3},)
 
 
+@torch.inference_mode()
 def log_prob(folder: Path, prompt: str, text: str) -> float:
     """Of a text behind a prompt, a forward of the whole model per token."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
@@ -117,6 +118,14 @@ def test_a_model_without_a_chat_template_sees_the_texts(tmp_path: Path) -> None:
     (reply,) = LocalModel(str(plain)).judge([compared(0)])
     assert reply.log_probs is not None
     assert reply.log_probs["m"] == pytest.approx(log_prob(plain, compared(0).messages[0]["content"] + "\n\n", "m"), abs=1e-5)
+
+
+def test_replies_come_one_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = LocalModel(str(folder))
+    replies = judge.replies([compared(0), compared(1)])
+    first = next(replies)
+    monkeypatch.setattr(judge, "_reply", lambda _: pytest.fail("asked for more than was taken"))
+    assert first == (0, LocalModel(str(folder)).judge([compared(0)])[0])
 
 
 def test_its_identity_is_the_content_of_the_folder_and_not_its_place(folder: Path, tmp_path: Path) -> None:

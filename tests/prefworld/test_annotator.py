@@ -101,3 +101,9 @@ def test_more_noise_flips_the_same_labels_and_others() -> None:
 def test_twice_the_same_answer_is_no_pair() -> None:
     same = Sampled(ROWS[0].prompt, "extraction", (BODY,), (GOOD, GOOD))
     assert len(label([same, ROWS[1]], Draw("training", 2, 0, "test"), 0.0)) == 1
+
+
+def test_the_better_of_two_last_turns_is_named_wherever_it_stands() -> None:
+    candidates = [((GOOD, GOOD), (GOOD, WORSE)), ((GOOD, WORSE), (WORSE, GOOD)), ((GOOD, GOOD), (WORSE, GOOD))]
+    requests = [JudgeRequest((), QUESTION, answers, verdicts=("A", "B", "C")) for answers in candidates]
+    assert [reply.text for reply in PrefworldAnnotator().judge(requests)] == ["[[A]]", "[[B]]", "[[C]]"]

@@ -7,6 +7,7 @@ import time
 import pytest
 import torch
 
+from prefbench.errors import PrefbenchError
 from prefbench.train.device import Workload, compute_dtype, seconds_by_threads
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
 
@@ -85,3 +86,20 @@ def test_the_peak_is_of_the_time_since_the_reset():
     del big
     reset_peak_memory()
     assert peak_memory_bytes() < high - 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("rule", "weights", "expected"),
+    [(*["bfloat16"] * 3,), ("bfloat16", "float32", "bfloat16"), (*["float32"] * 3,)],
+)
+def test_the_tracks_dtype_is_taken(rule, weights, expected):
+    assert compute_dtype(rule, weights) == expected
+
+
+@pytest.mark.parametrize("rule", ["float32", "auto"])
+def test_float32_over_weights_in_bfloat16_is_refused(rule, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(PrefbenchError, match=r"model\.weights is bfloat16") as caught:
+        compute_dtype(rule, "bfloat16")
+    assert 'dtype = "bfloat16" under [train]' in caught.value.hint
+    assert ("on this machine" in str(caught.value)) == (rule == "auto")

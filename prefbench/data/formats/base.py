@@ -12,6 +12,9 @@ from prefbench.api import Message, Pair
 Row = Mapping[str, Any]
 """One row of a file, by column."""
 
+SCORES = (("score_chosen", "score_rejected"), ("chosen-rating", "rejected-rating"), ("chosen_score", "rejected_score"))
+"""Names under which the scores of the chosen and of the rejected answer are found."""
+
 
 class BadRowError(ValueError):
     """A row is no preference pair; the message says why."""
@@ -43,9 +46,18 @@ def number(row: Row, name: str) -> float:
     """A finite number, which CSV has as text. Raises BadRowError where there is none."""
     try:
         value = float(row[name])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         bad(f"no number in {name!r}")
     return value if math.isfinite(value) else bad(f"no number in {name!r}")
+
+
+def scores(row: Row) -> dict[str, float]:
+    """Both answers' scores and the gap between them, where a row has scores. Raises BadRowError for a score that is no number."""
+    names = next((names for names in SCORES if all(row.get(name) is not None for name in names)), ())
+    if not names:
+        return {}
+    chosen, rejected = (number(row, name) for name in names)
+    return {"score_chosen": chosen, "score_rejected": rejected, "score-gap": chosen - rejected}
 
 
 def first_text(row: Row, names: Sequence[str]) -> str | None:

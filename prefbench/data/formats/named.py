@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from prefbench.api import Pair
-from prefbench.data.formats.base import Format, Row, bad, first_text, messages_of, number, shared_prompt, user_turn
+from prefbench.data.formats.base import Format, Row, bad, first_text, messages_of, scores, shared_prompt, user_turn
 
-SCORES = (("score_chosen", "score_rejected"), ("chosen-rating", "rejected-rating"), ("chosen_score", "rejected_score"))
 QUESTIONS = ("instruction", "question")
 
 # ---------------------------------------------------------------- UltraFeedback-binarized
@@ -21,16 +20,7 @@ def parse_binarized(row: Row) -> Pair:
     asked = next((message["content"] for message in pair.prompt if isinstance(message, Mapping) and message["role"] == "user"), "")
     if asked.strip() != row["prompt"].strip():
         bad("chosen does not begin with the prompt")
-    return Pair(pair.prompt, pair.chosen, pair.rejected, _scores(row))
-
-
-def _scores(row: Row) -> dict[str, float]:
-    """Both scores and the gap, where the row has scores."""
-    names = next((names for names in SCORES if all(row.get(name) is not None for name in names)), ())
-    if not names:
-        return {}
-    high, low = (number(row, name) for name in names)
-    return {"score_chosen": high, "score_rejected": low, "score-gap": high - low}
+    return Pair(pair.prompt, pair.chosen, pair.rejected, scores(row))
 
 
 def _is_binarized(row: Row) -> bool:

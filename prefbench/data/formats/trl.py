@@ -5,10 +5,11 @@ TRL documentation, "Dataset formats and types", type preference.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from prefbench.api import Pair
-from prefbench.data.formats.base import Format, Row, answer_of, bad, conversation, messages_of, shared_prompt
+from prefbench.data.formats.base import Format, Row, answer_of, bad, conversation, messages_of, scores, shared_prompt
 
 ANSWERS = ("chosen", "rejected")
 
@@ -16,11 +17,15 @@ ANSWERS = ("chosen", "rejected")
 def parse(row: Row) -> Pair:
     """Standard: ``prompt``, ``chosen`` and ``rejected`` are strings. Conversational: all are lists of messages, and each answer is one assistant
     message. Implicit prompt: there is no ``prompt``, and ``chosen`` and ``rejected`` are conversations that differ in their last message.
+    The answers' scores are columns, where a row has them.
     """
     missing = [name for name in ANSWERS if row.get(name) is None]
     if missing:
         bad(f"no {' and no '.join(missing)}")
-    prompt, chosen, rejected = row.get("prompt"), row["chosen"], row["rejected"]
+    return dataclasses.replace(_pair(row.get("prompt"), row["chosen"], row["rejected"]), columns=scores(row))
+
+
+def _pair(prompt: Any, chosen: Any, rejected: Any) -> Pair:
     if isinstance(chosen, str) and isinstance(rejected, str):
         return Pair(_plain_prompt(prompt), chosen, rejected)
     if isinstance(chosen, str) or isinstance(rejected, str):

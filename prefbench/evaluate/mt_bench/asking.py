@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 PARAMETERS = {"temperature": 0, "max_tokens": 2048}
 """What FastChat sends with the messages."""
-CHARACTERS_PER_TOKEN = 6
-"""More than an answer's tokens have on average in the languages that MT-Bench is written in."""
+CHARACTERS_PER_TOKEN = 5
+"""Of an answer, at most, for the estimate of what judging costs."""
 
 _POLICY, _BASELINE, _JUDGE = "policy", "baseline", "judge"
 
@@ -141,12 +141,19 @@ def _overheard(matches: Sequence[Match]) -> Iterator[tuple[Message, ...]]:
         heard.append(tuple(conversation.to_openai_api_messages()))
         return ""
 
-    try:
+    with _filling_in():
         _play(matches, listen)
+    return iter(heard)
+
+
+@contextmanager
+def _filling_in() -> Iterator[None]:
+    """What goes wrong within it is a prompt's fault."""
+    try:
+        yield
     except (KeyError, IndexError, ValueError) as error:
         message = f"mt_bench: a judge prompt cannot be filled in: {type(error).__name__}: {error}"
         raise PrefbenchError(message, "its placeholders are those of FastChat's prompt of that name; a brace is written twice") from None
-    return iter(heard)
 
 
 def _play(matches: Sequence[Match], complete: Callable[..., str]) -> None:
@@ -171,7 +178,8 @@ def largest_load(questions: Sequence[Question], prompts: Mapping[str, Mapping[st
     """What is asked of the judge when every answer and every reply is as long as it may be; FastChat's library is not needed for it."""
     orders = 1 if grading == SINGLE else 2
     answer = " " * (CHARACTERS_PER_TOKEN * max_new_tokens)
-    longest = [_longest_prompt(question, turn, prompts, answer) for question in questions for turn in _graded(question)]
+    with _filling_in():
+        longest = [_longest_prompt(question, turn, prompts, answer) for question in questions for turn in _graded(question)]
     requests = orders * len(longest)
     return JudgeLoad(requests, orders * sum(longest), requests * PARAMETERS["max_tokens"])
 
@@ -183,9 +191,9 @@ def _graded(question: Question) -> tuple[int, ...]:
 
 def _longest_prompt(question: Question, turn: int, prompts: Mapping[str, Mapping[str, Any]], answer: str) -> int:
     """Characters of the longer of a turn's two prompts, without and with references."""
-    texts = dict.fromkeys(("answer", "answer_1", "answer_2", *(f"answer_{side}{n}" for side in "ab" for n in ("", "_1", "_2"))), answer)
-    texts |= {f"question{n}": question.turns[at] for n, at in (("", 0), ("_1", 0), ("_2", turn - 1))}
-    references = (*question.references, "", "")
-    texts |= {"ref_answer_1": references[0], "ref_answer_2": references[1]}
+    first, last = question.turns[0], question.turns[turn - 1]
+    texts = {"question": first, "question_1": first, "question_2": last}
+    texts |= {f"ref_answer_{n}": text for n, text in enumerate((*question.references, "", "")[:2], start=1)}
+    texts |= {f"answer{side}{n}": answer for side in ("", "_a", "_b") for n in ("", "_1", "_2")}
     of_turn = [prompt for name, prompt in prompts.items() if name.endswith("-multi-turn") == (turn == 2)]
     return max(len(prompt["system_prompt"]) + len(prompt["prompt_template"].format(**texts)) for prompt in of_turn)

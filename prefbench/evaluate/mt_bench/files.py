@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prefbench.api import Question
-from prefbench.data.rows import lines
 from prefbench.errors import PrefbenchError
+from prefbench.evaluate.alpaca_eval_files import read_objects
 
 SINGLE, PAIRWISE = "single", "pairwise"
 OWN_PROMPTS = Path(__file__).parents[1] / "prompts" / "mt_bench.jsonl"
@@ -26,30 +25,9 @@ Answers = Mapping[str, tuple[str, ...]]
 """A model's answers by question id, a text per turn."""
 
 
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file, gzipped where its name ends with ``.gz``. Raises PrefbenchError with the line that is none."""
-    rows = []
-    for number, line in enumerate(lines(path), start=1):
-        if line.strip():
-            rows.append(_object(path, number, line))
-    if not rows:
-        raise PrefbenchError(f"{path}: holds nothing", "give a JSONL file with one object per line")
-    return rows
-
-
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise PrefbenchError(f"{path}: line {number} is not JSON: {error}", "give a JSONL file with one object per line") from None
-    if not isinstance(row, dict):
-        raise PrefbenchError(f"{path}: line {number} is no JSON object", "give a JSONL file with one object per line")
-    return row
-
-
 def judge_prompts(path: Path, grading: str) -> dict[str, dict[str, Any]]:
     """The prompts of a grading by name. Raises PrefbenchError when one is missing or asks for another kind of verdict."""
-    found = {row.get("name"): row for row in json_lines(path)}
+    found = {row.get("name"): row for row in read_objects(path)}
     missing = [name for name in PROMPTS[grading] if name not in found]
     if missing:
         hint = f"{grading} grading needs {', '.join(PROMPTS[grading])}, as in FastChat's judge_prompts.jsonl"
@@ -67,7 +45,7 @@ def judge_prompts(path: Path, grading: str) -> dict[str, dict[str, Any]]:
 def model_answers(path: Path) -> dict[str, dict[str, tuple[str, ...]]]:
     """The answers of each model of a ``model_answer`` file, the first choice of each question; a row repeated later wins."""
     found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for number, row in enumerate(json_lines(path), start=1):
+    for number, row in enumerate(read_objects(path), start=1):
         model = str(row.get("model_id") or path.name.split(".jsonl")[0])
         found.setdefault(model, {})[str(row.get("question_id"))] = _first_choice(path, number, row)
     return found

@@ -54,6 +54,10 @@ class MtBench(Harness):
         own = _temperatures() if self.by_category else {}
         return [Sampling(own.get(question.category, self.temperature), self.max_new_tokens, self.top_p) for question in questions]
 
+    def draws_baseline(self, source: Source) -> bool:
+        """Whether answers are compared with those of the model that training starts from, because the source brings no others."""
+        return self.grading == PAIRWISE and "baseline" not in source.files(self.name)
+
     def calibrate(self, policy: Policy, judge: Judge, source: Source) -> Calibration:
         """The baseline's answers, where they are compared with the model that training starts from.
 
@@ -61,7 +65,7 @@ class MtBench(Harness):
         """
         questions = questions_of(source, self.name)
         texts = {}
-        if self.grading == PAIRWISE and "baseline" not in source.files(self.name):
+        if self.draws_baseline(source):
             baseline = self._answers(policy, questions, f"{self.name}/baseline")
             texts = {"baseline": {id_: list(turns) for id_, turns in baseline.items()}}
         calibration = Calibration(texts=texts)

@@ -1,0 +1,65 @@
+"""Locations on the hub: their shape, the commit that they must name, and what is fetched from the cache of a machine without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prefbench.data.locations import HubLocation, fetch_file, fetch_model, is_on_hub, located
+from prefbench.errors import PrefbenchError
+from tests.data.conftest import COMMIT, Hub
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (f"hf://owner/name@{COMMIT}", ("model", "owner/name", COMMIT, "")),
+        (f"hf://datasets/owner/name@{COMMIT}/a/b.json", ("dataset", "owner/name", COMMIT, "a/b.json")),
+        (f"hf://spaces/owner/name@{COMMIT}/data/q.jsonl", ("space", "owner/name", COMMIT, "data/q.jsonl")),
+    ],
+)
+def test_a_location_is_read_and_written_alike(text: str, parts: tuple[str, str, str, str]) -> None:
+    found = HubLocation.parse(text)
+    assert (found.kind, found.repo, found.revision, found.path) == parts
+    assert str(found) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["hf://owner/name", "hf://owner/name@main", f"hf://owner/name@{COMMIT[:7]}", "hf://datasets/owner/name/file.json"]
+)
+def test_a_location_without_a_whole_commit_is_refused(text: str) -> None:
+    with pytest.raises(PrefbenchError, match=r"names no commit|no location on the hub") as caught:
+        HubLocation.parse(text)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["hf://name", "hf://", f"hf://datasets/name@{COMMIT}"])
+def test_another_shape_is_no_location(text: str) -> None:
+    with pytest.raises(PrefbenchError, match="no location on the hub"):
+        HubLocation.parse(text)
+
+
+def test_a_relative_path_is_resolved_and_the_hub_stays_the_hub(tmp_path: Path) -> None:
+    on_hub = f"hf://owner/name@{COMMIT}"
+    assert [located(text, tmp_path) for text in ("a/b", "", on_hub)] == [str(tmp_path / "a" / "b"), "", on_hub]
+    assert [is_on_hub(text) for text in ("a/b", on_hub)] == [False, True]
+
+
+def test_a_file_and_a_model_come_from_the_cache(hub: Hub) -> None:
+    (hub("dataset", "owner/questions") / "q.jsonl").write_text("{}")
+    model = hub("model", "owner/tiny")
+    (model / "config.json").write_text("{}")
+    assert fetch_file(f"hf://datasets/owner/questions@{COMMIT}/q.jsonl").read_text() == "{}"
+    assert (fetch_model(f"hf://owner/tiny@{COMMIT}") / "config.json").samefile(model / "config.json")
+
+
+def test_what_is_not_in_the_cache_is_named_with_what_to_do(hub: Hub) -> None:
+    hub("dataset", "owner/questions")
+    for location in (f"hf://datasets/owner/questions@{COMMIT}/q.jsonl", f"hf://datasets/owner/other@{COMMIT}/q.jsonl"):
+        with pytest.raises(PrefbenchError, match="cannot be fetched") as caught:
+            fetch_file(location)
+        assert location in str(caught.value)
+        assert "hf download" in caught.value.hint
+    with pytest.raises(PrefbenchError, match="cannot be fetched"):
+        fetch_model(f"hf://owner/absent@{COMMIT}")
