@@ -128,21 +128,21 @@ class Planner:
         return cast(Judge, self.component("judge", named)).locate(self.track.path.parent)
 
     def harnesses(self) -> dict[str, Harness]:
-        """The track's harnesses by name."""
-        return {named.name: cast(Harness, self.component("harness", named)) for named in self.track.harnesses}
+        """The track's harnesses by name, or by name and label."""
+        return {named.key: cast(Harness, self.component("harness", named)) for named in self.track.harnesses}
 
     def cells(self) -> list[Cell]:
         """Every cell, seed by seed, so that a run that is cut short has whole seeds."""
         found = self.source()
         source = {"name": self.track.source.name, "identity": dict(found.identity())}
-        asked = {named.name: dict(found.harness_identity(named.name)) for named in self.track.harnesses}
+        asked = {named.key: dict(found.harness_identity(named.name)) for named in self.track.harnesses}
         return [self._cell(row, seed, source, asked) for seed in self.track.seeds for row in self.track.rows]
 
     def _cell(self, row: Row, seed: int, source: dict[str, Any], asked: Mapping[str, Mapping[str, Any]]) -> Cell:
         include: dict[str, dict[str, Any]] = {"train": self._train_include(row, seed, source)}
         keys = {"train": stage_key("train", include["train"])}
         judge = self.identify("judge", self.track.judge) if self.track.judge else None
-        harnesses = {named.name: self.identify("harness", named) for named in self.track.harnesses}
+        harnesses = {named.key: self.identify("harness", named) for named in self.track.harnesses}
         include["answer"] = {
             "train": keys["train"],
             "seed": seed,

@@ -271,13 +271,13 @@ class Workshop:
         return Calibration(stored["texts"], stored["numbers"])
 
     def _calibration_key(self, harness: str) -> str:
-        named = next(named for named in self.track.harnesses if named.name == harness)
+        named = next(named for named in self.track.harnesses if named.key == harness)
         return digest(
             {
                 "numerics": CORE_NUMERICS_VERSION,
                 "weights": self.reference_weights,
                 "source": dict(self.source.identity()),
-                "asked": dict(self.source.harness_identity(harness)),
+                "asked": dict(self.source.harness_identity(named.name)),
                 "loading": resolved(self.track.model),
                 "answers": resolved(self.track.answers),
                 "dtype": self.site.dtype,

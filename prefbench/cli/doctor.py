@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefbench.cli.options import PluginFiles
 from prefbench.cli.tables import Format, print_rows
+
+if TYPE_CHECKING:
+    from prefbench.readiness.findings import Finding
 
 
 def doctor(
     track: Annotated[str | None, typer.Argument(help="A track to check as well.")] = None,
+    out: Annotated[Path, typer.Option(help="The run folder whose disk is looked at.")] = Path("runs"),
+    plugin: PluginFiles = None,
+    ask_hub: Annotated[bool, typer.Option("--ask-hub", help="Ask the Hugging Face hub about what is not on this machine.")] = False,
     format: Annotated[Format, typer.Option(help="How the findings are printed.")] = Format.table,
 ) -> None:
-    """Check the installation: packages, device, harness libraries, plugins, cache, disk; exit code 1 when something is wrong."""
+    """Check the installation, and what a track needs of it: files, keys, memory, disk, time; exit code 1 when something is wrong or missing."""
     checks: dict[str, Callable[[], str]] = {
         "python and packages": _packages,
         "device": _device,
@@ -25,20 +33,14 @@ def doctor(
         "plugins": _plugins,
         "cache": _cache,
     }
+    from prefbench.readiness.findings import looked_at
+
+    found = [looked_at(name, check) for name, check in checks.items()]
     if track is not None:
-        checks[f"track {track}"] = lambda: _track(track)
-    rows = [_checked(name, check) for name, check in checks.items()]
-    print_rows(rows, format.value)
-    if any(row["state"] == "wrong" for row in rows):
+        found += _track(track, plugin or (), out, ask_hub)
+    print_rows([dataclasses.asdict(finding) for finding in found], format.value)
+    if any(finding.state != "ok" for finding in found):
         raise typer.Exit(1)
-
-
-def _checked(name: str, check: Callable[[], str]) -> dict[str, Any]:
-    try:
-        return {"check": name, "state": "ok", "finding": check()}
-    except Exception as error:  # whatever is wrong is the finding
-        hint = getattr(error, "hint", "")
-        return {"check": name, "state": "wrong", "finding": f"{error}" + (f" ({hint})" if hint else "")}
 
 
 def _packages() -> str:
@@ -93,8 +95,16 @@ def _cache() -> str:
     return f"{folder}, {shutil.disk_usage(folder).free / 2**30:.1f} GiB free"
 
 
-def _track(name: str) -> str:
-    from prefbench.run import RunOptions, plan_run
+def _track(name: str, plugins: Sequence[Path], out: Path, ask_hub: bool) -> list[Finding]:
+    from prefbench.config import find_track, read_track
+    from prefbench.errors import PrefbenchError
+    from prefbench.readiness.findings import Finding, in_words
+    from prefbench.readiness.track import track_findings
+    from prefbench.registry import load_registry
 
-    planned = plan_run(RunOptions(track=name, out=Path("runs") / "nowhere-yet"))
-    return f"{len(planned.cells)} cells; skipped: {', '.join(planned.track.skipped) or 'none'}"
+    registry = load_registry(plugins)
+    try:
+        track = read_track(find_track(name), registry)
+    except PrefbenchError as error:
+        return [Finding("track", "wrong", in_words(error))]
+    return list(track_findings(track, registry, out, ask_hub))

@@ -135,13 +135,16 @@ class _Reader:
         for position, table in enumerate(tables):
             where, options = f"harness[{position}]", dict(table)
             name = self._typed(f"{where}.name", options.pop("name", None), str, "")
+            label = self._typed(f"{where}.label", options.pop("label", ""), str, "")
+            if label:
+                self._check_label(where, label)
             if self._check_plugin("harness", where, name, options):
                 self._check_judge(where, name)
-            found.append(Named(name, options))
+            found.append(Named(name, options, label))
         if not tables and isinstance(self.data.get("harness", []), list):
             self._problem("harness", "a track needs at least one [[harness]] table")
-        for name in _repeated(named.name for named in found):
-            self._problem("harness", f"{name} is there twice")
+        for key in _repeated(named.key for named in found):
+            self._problem("harness", f"{key} is there twice", 'tell the tables apart by a label, such as label = "greedy"')
         return tuple(found)
 
     def _labelled(self, name: str, pattern: re.Pattern[str] = NAME) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -239,8 +242,11 @@ class _Reader:
         """Columns with options, by label: ``[columns.noisy] column = "reward-margin"``."""
         columns = {}
         for label, options in self._labelled("columns"):
+            distribution = self._typed(f"columns.{label}.distribution", options.pop("distribution", ""), str, "")
+            if self._absent(f"columns.{label}", distribution):
+                continue
             name = self._typed(f"columns.{label}.column", options.pop("column", label), str, "")
-            with self._broken_only_where_needed(f"columns.{label}"):
+            with self._broken_only_where_needed(f"columns.{label}", distribution):
                 self._check_plugin("column", f"columns.{label}", name, options)
             columns[label] = Named(name, options)
         return columns

@@ -89,10 +89,16 @@ class AnswerRules(Component):
 
 @dataclass(frozen=True)
 class Named:
-    """A plugin by name, with the options that the track gives it."""
+    """A plugin by name, with the options that the track gives it, and a label where the track has it more than once."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells it from others of its name: ``name``, or ``name.label``."""
+        return f"{self.name}.{self.label}" if self.label else self.name
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ class Track:
     """None is full fine-tuning."""
     answers: AnswerRules = AnswerRules()
     skipped: Mapping[str, str] = field(default_factory=dict)
-    """``methods.LABEL`` and ``schedulers.LABEL`` whose distribution is not installed here, with the reason."""
+    """``methods.LABEL``, ``schedulers.LABEL`` and ``columns.LABEL`` whose distribution is not installed here, with the reason."""
 
 
 @dataclass(frozen=True)

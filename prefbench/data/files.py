@@ -100,7 +100,7 @@ class Files(Source):
         if is_on_hub(self.pairs_file):
             return None
         try:
-            pair = first_pair(self._tables[0], self.columns, self.pairs_format)
+            pair = first_pair(self.tables[0], self.columns, self.pairs_format)
         except PrefbenchError:
             return None  # ``prepare`` says what is wrong with the file
         return tuple(pair.columns) if pair else None
@@ -237,7 +237,7 @@ class Files(Source):
         return {name: fetch_file(location) for name, option in options.items() if (location := getattr(self, option))}
 
     @property
-    def _tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[Table, ...]:
         """Training pairs, then held-out pairs where they are apart."""
         training = Table(self.pairs_file, self.pairs_config, self.pairs_split)
         if self.held_out_file:
@@ -247,7 +247,7 @@ class Files(Source):
     @cached_property
     def _files(self) -> tuple[PairFile, ...]:
         """The tables, read once. A training pair whose prompt is held out is refused, or is a bad row."""
-        files = tuple(read_pairs(table, self.columns, self.pairs_format) for table in self._tables)
+        files = tuple(read_pairs(table, self.columns, self.pairs_format) for table in self.tables)
         if len(files) == 1:
             return files
         training, held_out = files

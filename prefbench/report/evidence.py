@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.api import Calibration, Harness
+from prefbench.config import Named
 from prefbench.errors import PrefbenchError
 from prefbench.registry import Registry, build
 from prefbench.report.metrics import Scores, measure
@@ -83,9 +84,10 @@ def read_tables(folder: Folder) -> dict[str, Any]:
 
 
 def track_harnesses(folder: Folder, registry: Registry) -> dict[str, Harness]:
-    """The harnesses that the track file names, with its options; nothing else of the track needs to be installed.
+    """The harnesses that the track file names, by name or by name and label, with its options; nothing else of it needs to be installed.
 
     Raises PrefbenchError where a harness is not known or an option does not fit it.
     """
     tables = [dict(table) for table in read_tables(folder).get("harness", [])]
-    return {name: build(registry.get("harness", name), table) for table in tables if (name := table.pop("name", ""))}
+    named = [Named(table.pop("name", ""), table, table.pop("label", "")) for table in tables]
+    return {found.key: build(registry.get("harness", found.name), found.options) for found in named if found.name}

@@ -113,10 +113,17 @@ COSTS = (
 
 
 def ordered(names: Iterable[str]) -> list[Metric]:
-    """The metrics of these names: the known ones in their order, then a stranger's by name."""
+    """The metrics of these names: the known ones in their order, each before those of labelled harnesses; then a stranger's by name."""
     present = set(names)
-    known = [metric for metric in METRICS if metric.name in present]
+    known = [found for metric in METRICS for found in _under_labels(metric, present)]
     return known + [Metric(name, name) for name in sorted(present - {metric.name for metric in known})]
+
+
+def _under_labels(metric: Metric, present: set[str]) -> list[Metric]:
+    """A metric where it is present, and as harnesses with a label give it: ``win_rate@greedy`` is shown as ``win_rate`` is."""
+    labelled = sorted(name for name in present if name.startswith(f"{metric.name}@"))
+    own = [metric] if metric.name in present else []
+    return own + [dataclasses.replace(metric, name=name, title=f"{metric.title}, {name.partition('@')[2]}") for name in labelled]
 
 
 def fixed(value: float, decimals: int) -> str:

@@ -42,6 +42,11 @@ def items_of(items: Sequence[Mapping[str, Any]], harness: str) -> list[Mapping[s
     return [item for item in items if item["harness"] == harness]
 
 
+def at(metric: str, label: str) -> str:
+    """A metric's name under the label of its harness: ``win_rate@greedy``; its own where there is no label."""
+    return f"{metric}@{label}" if label else metric
+
+
 def measure(harnesses: Mapping[str, Harness], items: Sequence[Mapping[str, Any]], calibrations: Mapping[str, Calibration]) -> Scores:
     """The scores of a cell's items. Raises PrefbenchError (exit code 3) where two harnesses call different metrics by one name."""
     means: dict[str, Mapping[str, float]] = {}
@@ -50,17 +55,18 @@ def measure(harnesses: Mapping[str, Harness], items: Sequence[Mapping[str, Any]]
     refused: dict[str, str] = {}
     for name, harness in harnesses.items():
         own, calibration = items_of(items, name), calibrations.get(name, Calibration())
-        values = {metric: by_id for metric, by_id in harness.values(own).items() if by_id}
+        label = name.removeprefix(harness.name).removeprefix(".")
+        values = {at(metric, label): by_id for metric, by_id in harness.values(own).items() if by_id}
         ids = tuple(str(item["id"]) for item in own)
-        fitted = {metric: FittedScore(ids, fit) for metric, fit in harness.fitted(own, calibration).items()}
+        fitted = {at(metric, label): FittedScore(ids, fit) for metric, fit in harness.fitted(own, calibration).items()}
         clash = sorted({*values, *fitted} & {*means, *fits})
         if clash:
             raise PrefbenchError(f"harness {name} gives a metric that another harness gives too: {', '.join(clash)}", "rename it", 3)
         means, fits = means | values, fits | fitted
         counts[name] = dict(harness.counts(own))
-        reason = length_control.refusal(own, calibration) if name == "alpaca_eval" else None
+        reason = length_control.refusal(own, calibration) if harness.name == "alpaca_eval" else None
         if reason:
-            refused["length_controlled_win_rate"] = reason
+            refused[at("length_controlled_win_rate", label)] = reason
     return Scores(means, fits, counts, refused)
 
 

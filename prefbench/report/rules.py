@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prefbench.config import Named
 from prefbench.errors import PrefbenchError
 from prefbench.plan import differences
 from prefbench.report.evidence import read_tables
@@ -25,10 +26,15 @@ SHOWN = 4
 
 
 def rules(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a track's tables that may not change without a new version; harnesses by name."""
+    """The part of a track's tables that may not change without a new version; harnesses by name and label."""
     kept = {name: table for name, table in tables.items() if name not in ROWS}
     head = {key: value for key, value in tables["track"].items() if key not in UNRULED}
-    return {**kept, "track": head, "harness": {table.get("name"): table for table in tables.get("harness", [])}}
+    return {**kept, "track": head, "harness": {harness_key(table): table for table in tables.get("harness", [])}}
+
+
+def harness_key(table: Mapping[str, Any]) -> str:
+    """What tells a [[harness]] table from the track's others."""
+    return Named(table.get("name", ""), label=table.get("label", "")).key
 
 
 def shared_settings(record: Mapping[str, Any]) -> dict[str, Any]:
