@@ -42,11 +42,30 @@ class Sizes:
     judge: Budget = Budget(tokens=1_000_000, learning_rate=1e-3, step_tokens=2048)  # noqa: RUF009 - frozen
 
 
+@dataclass(frozen=True)
+class Learned:
+    """The SFT model with its tokenizer, and HH's pairs that it has not seen."""
+
+    model: LlamaForCausalLM
+    tokenizer: PreTrainedTokenizerFast
+    held_out: list[Preference]
+
+
 def prepare(data: Path, out: Path, sizes: Sizes, report: Callable[[str], None] = print) -> Counter[str]:
     """Make everything in ``out`` from the data folder: models, pairs, scored lists, questions, judge; the counts that are printed."""
     torch.set_num_threads(2)  # fixed, so that the weights do not follow the machine
-    random.seed(SEED)
-    found, counts = read_preferences(data / "hh_rlhf")
+    counts = Counter[str]()
+    learned = make_policies(data, out, sizes, counts, report)
+    counts.update(write_questions(data, out, learned.tokenizer))
+    make_judge(data, out, learned, sizes.judge, counts, report)
+    for name, count in counts.items():
+        report(f"{name}: {count}")
+    return counts
+
+
+def make_policies(data: Path, out: Path, sizes: Sizes, counts: Counter[str], report: Callable[[str], None]) -> Learned:
+    """HH's pairs, the base model and its SFT."""
+    found, dropped = read_preferences(data / "hh_rlhf")
     training, held_out = split(found, HELD_OUT_SHARE)
     instructions = read_instructions(data)
     documents = shuffled([*read_stories(data), *(f"{q}\n\n{a}" for q, a in instructions), *map(as_text, training)])
@@ -55,8 +74,7 @@ def prepare(data: Path, out: Path, sizes: Sizes, report: Callable[[str], None] =
     training, kept = fit(training, counter(tokenizer), MAX_LENGTH)
     held_out, kept_held_out = fit(held_out, counter(tokenizer), MAX_LENGTH)
     held_out = without_prompts_of(held_out, training)
-    counts.update({f"training {reason}": count for reason, count in kept.items()})
-    counts.update({f"held out {reason}": count for reason, count in kept_held_out.items()})
+    counts.update({**dropped, **labelled_counts("training", kept), **labelled_counts("held out", kept_held_out)})
     counts.update({"training pairs": len(training), "held-out pairs": len(held_out)})
     write_rows(out / "pairs.jsonl", map(Preference.row, training))
     write_rows(out / "held_out.jsonl", map(Preference.row, held_out))
@@ -72,34 +90,33 @@ def prepare(data: Path, out: Path, sizes: Sizes, report: Callable[[str], None] =
     batches = conversation_batches(conversations, tokenizer.pad_token_id, sizes.sft, SEED)
     train(model, batches, sizes.sft, lambda line: report(f"sft: {line}"))
     save(model, tokenizer, out / "sft")
+    return Learned(model, tokenizer, held_out)
 
-    lists, unseen_lists = split_lists(read_scored_lists(data), HELD_OUT_SHARE)
-    counts.update(write_scored(out / "scored.jsonl", lists, tokenizer))
-    write_scored(out / "scored_held_out.jsonl", unseen_lists, tokenizer)
-    counts.update(write_questions(data, out, tokenizer))
-    own, unseen_own = (against_samples(model, tokenizer, part) for part in (lists, unseen_lists))
+
+def make_judge(data: Path, out: Path, learned: Learned, budget: Budget, counts: Counter[str], report: Callable[[str], None]) -> None:
+    """The scored lists, and a judge that has learned from those that are no evaluation questions; ``learned`` becomes it."""
+    model, tokenizer = learned.model, learned.tokenizer
+    lists, unseen = split_lists(read_scored_lists(data), HELD_OUT_SHARE)
+    short, kept = fit_lists(lists, text_counter(tokenizer), SCORED_LENGTH)
+    short_unseen, kept_unseen = fit_lists(unseen, text_counter(tokenizer), SCORED_LENGTH)
+    counts.update({**labelled_counts("scored training", kept), **labelled_counts("scored held out", kept_unseen)})
+    write_rows(out / "scored.jsonl", map(ScoredList.row, short))
+    write_rows(out / "scored_held_out.jsonl", map(ScoredList.row, short_unseen))
+
+    own, own_unseen = (against_samples(model, tokenizer, part) for part in (short, short_unseen))
     lessons = shuffled([*compared_answers(lists, PAIRS_PER_LIST, APART, SEED), *own])
-    train_judge(model, tokenizer, lessons, sizes.judge, SEED)
+    train_judge(model, tokenizer, lessons, budget, SEED)
     save(model, tokenizer, out / "judge")
-    for name, pairs in {**trials(data, held_out, unseen_lists), "answers beside SFT's own": unseen_own}.items():
+    for name, pairs in {**trials(data, learned.held_out, unseen), "answers beside SFT's own": own_unseen}.items():
         report(f"judge on {name}: {trust(model, tokenizer, pairs)}")
-    for name, count in counts.items():
-        report(f"{name}: {count}")
-    return counts
 
 
-# ---------------------------------------------------------------- scored lists, questions, judge
+# ---------------------------------------------------------------- questions, and what the judge is tried on
 
 
-def write_scored(path: Path, lists: Sequence[ScoredList], tokenizer: PreTrainedTokenizerFast) -> Counter[str]:
-    """The lists whose responses are short enough; what was left out is counted."""
-
-    def tokens(prompt: str, text: str) -> int:
-        return sum(map(len, conversation_ids(tokenizer, [{"role": "user", "content": prompt}], text)))
-
-    fitted, counts = fit_lists(lists, tokens, SCORED_LENGTH)
-    write_rows(path, map(ScoredList.row, fitted))
-    return counts
+def labelled_counts(label: str, counts: Counter[str]) -> dict[str, int]:
+    """The counts under names that begin with the label."""
+    return {f"{label} {reason}": count for reason, count in counts.items()}
 
 
 def write_questions(data: Path, out: Path, tokenizer: PreTrainedTokenizerFast) -> Counter[str]:
@@ -182,6 +199,15 @@ def counter(tokenizer: PreTrainedTokenizerFast) -> Callable[[Preference], int]:
 
     def count(pair: Preference) -> int:
         return max(sum(map(len, conversation_ids(tokenizer, pair.conversation, text))) for text in (pair.chosen, pair.rejected))
+
+    return count
+
+
+def text_counter(tokenizer: PreTrainedTokenizerFast) -> Callable[[str, str], int]:
+    """A function that counts the tokens of a prompt, which is text, with an answer."""
+
+    def count(prompt: str, answer: str) -> int:
+        return sum(map(len, conversation_ids(tokenizer, [{"role": "user", "content": prompt}], answer)))
 
     return count
 

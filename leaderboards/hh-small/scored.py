@@ -59,12 +59,12 @@ def split_lists(lists: Iterable[ScoredList], held_out_share: float) -> tuple[lis
 
 
 def fit_lists(lists: Iterable[ScoredList], tokens: Callable[[str, str], int], limit: int) -> tuple[list[ScoredList], Counter[str]]:
-    """The lists with the responses that have at most ``limit`` tokens with their prompt, where two with different scores are left; and the counts."""
+    """The lists with the answers that have at most ``limit`` tokens with their prompt, where two with different scores are left; and the counts."""
     fitted, counts = [], Counter[str]()
     for scored in lists:
         short = scored.keep(lambda text, prompt=scored.prompt: tokens(prompt, text) <= limit)  # type: ignore[misc]
         usable = len(set(short.scores)) > 1
-        counts.update({"lists": usable, "lists dropped": not usable, "responses too long": len(scored.responses) - len(short.responses)})
+        counts.update({"lists": usable, "lists dropped": not usable, "answers too long": len(scored.responses) - len(short.responses)})
         if usable:
             fitted.append(short)
     return fitted, counts
