@@ -132,6 +132,7 @@ def test_trust_counts_both_orders(prepare: ModuleType, monkeypatch: pytest.Monke
     monkeypatch.setattr(judge, "leads", lambda *_: np.array([1.0, -1.0, 1.0, 1.0]))
     found = judge.trust(None, None, pairs)
     assert (found.right, found.flipped, found.longer, found.picks_longer) == (0.75, 0.5, 0.5, 0.75)
+    assert found.right_together == 0.5  # the second pair's orders cancel out, and no lead is no verdict
 
 
 def test_the_judge_sees_of_the_harnesses_prompts_what_it_has_learned_on(prepare: ModuleType) -> None:

@@ -14,9 +14,6 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 REQUEST, ANSWER = 80, 160
 """Characters that the judge reads: the end of the request, the beginning of each answer."""
-TOKENS, LABELS = ("m", "M"), ("A]]", "B]]")
-"""What it says when the first answer is better, and when the second is: as a token, and behind the brackets in which MT-Bench wants it."""
-BEFORE_LABEL = "[["
 APART = 2.0
 """Log-odds (nats) by which two answers differ at least when the judge learns from them."""
 PAIRS_PER_LIST = 16
@@ -30,6 +27,18 @@ TEMPLATE = (
     f"{{% if add_generation_prompt %}}{{{{ '{SYSTEM}' }}}}{{% endif %}}"
 )
 """What the judge sees of prefbench's AlpacaEval prompt and of ``mt_bench_prompts.jsonl``: what stands between the marks, and no instruction."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the judge says when the first answer is better, and when the second is, behind a text that tells which of two forms is wanted."""
+
+    verdicts: tuple[str, str]
+    before: str = ""
+
+
+TOKENS, LABELS = Form(("m", "M")), Form(("A]]", "B]]"), "[[")
+"""AlpacaEval asks for a token, and MT-Bench for a letter between brackets."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +56,28 @@ class Compared:
 
 @dataclass(frozen=True)
 class Trust:
-    """How far a judge can be trusted on pairs: shares in [0, 1] of verdicts that are right and of pairs whose two orders disagree.
+    """How far a judge can be trusted on pairs, as shares in [0, 1]: of verdicts that are right, of pairs that are right when the log-odds of
+    both orders are added, and of pairs whose two orders disagree.
 
     ``longer`` is what the rule "the longer of the two texts that it reads" would have right, ``picks_longer`` how often the judge agrees with it.
     """
 
     pairs: int
     right: float
+    right_together: float
     flipped: float
     longer: float
     picks_longer: float
 
     def __str__(self) -> str:
-        shares = (
-            ("right", self.right),
-            ("orders disagree", self.flipped),
-            ("longer is right", self.longer),
-            ("picks longer", self.picks_longer),
-        )
-        return f"{self.pairs} pairs, " + ", ".join(f"{what} {100 * share:.1f} %" for what, share in shares)
+        shares = {
+            "right": self.right,
+            "right with both orders added": self.right_together,
+            "orders disagree": self.flipped,
+            "longer is right": self.longer,
+            "picks longer": self.picks_longer,
+        }
+        return f"{self.pairs} pairs, " + ", ".join(f"{what} {100 * share:.1f} %" for what, share in shares.items())
 
 
 # ---------------------------------------------------------------- what it learns from
@@ -115,35 +127,41 @@ def train_judge(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, pai
     tokenizer.chat_template = TEMPLATE
     rows = []
     for number, pair in enumerate(pairs):
-        before, verdicts = (BEFORE_LABEL, LABELS) if number % 4 == 3 else ("", TOKENS)
-        for verdict, shown in zip(verdicts, pair.orders(), strict=True):
-            rows.append((judge_ids(tokenizer, pair.request, shown, before), tokenizer.encode(verdict, add_special_tokens=False)))
+        form = LABELS if number % 4 == 3 else TOKENS
+        for verdict, shown in zip(form.verdicts, pair.orders(), strict=True):
+            rows.append((judge_ids(tokenizer, pair.request, shown, form), tokenizer.encode(verdict, add_special_tokens=False)))
     train(model, conversation_batches(rows, tokenizer.pad_token_id, budget, seed), budget, lambda _: None)
 
 
-def judge_ids(tokenizer: PreTrainedTokenizerFast, request: str, shown: tuple[str, str], before: str = "") -> list[int]:
+def judge_ids(tokenizer: PreTrainedTokenizerFast, request: str, shown: tuple[str, str], form: Form = TOKENS) -> list[int]:
     """Token ids of what the judge reads before its verdict."""
-    answers = "\n\n".join(f'<answer writer="{writer}">\n{text}\n</answer>' for writer, text in zip(TOKENS, shown, strict=True))
+    answers = "\n\n".join(f'<answer writer="{writer}">\n{text}\n</answer>' for writer, text in zip("mM", shown, strict=True))
     asked = [{"role": "user", "content": f"<request>\n{request}\n</request>\n\n{answers}"}]
     text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    return tokenizer.encode(text + before, add_special_tokens=False)
+    return tokenizer.encode(text + form.before, add_special_tokens=False)
 
 
-def trust(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[Compared]) -> Trust:
+def trust(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[Compared], form: Form = TOKENS) -> Trust:
     """The judge asked about every pair in both orders."""
-    rows = [judge_ids(tokenizer, pair.request, shown) for pair in pairs for shown in pair.orders()]
-    first = leads(model, tokenizer, rows).reshape(-1, 2) > 0
-    lead = np.array([len(pair.better[:ANSWER]) - len(pair.worse[:ANSWER]) for pair in pairs])
-    right = first == np.array([True, False])
-    agrees = np.where(lead[:, None] > 0, right, ~right)[lead != 0]
-    longer = np.where(lead == 0, 0.5, lead > 0).mean()
-    return Trust(len(pairs), right.mean().item(), (first[:, 0] == first[:, 1]).mean().item(), longer.item(), agrees.mean().item())
+    rows = [judge_ids(tokenizer, pair.request, shown, form) for pair in pairs for shown in pair.orders()]
+    lead = leads(model, tokenizer, rows, form).reshape(-1, 2)
+    right = (lead > 0) == np.array([True, False])
+    longer = np.array([len(pair.better[:ANSWER]) - len(pair.worse[:ANSWER]) for pair in pairs])
+    agrees = np.where(longer[:, None] > 0, right, ~right)[longer != 0]
+    return Trust(
+        pairs=len(pairs),
+        right=right.mean().item(),
+        right_together=(lead[:, 0] > lead[:, 1]).mean().item(),
+        flipped=(right[:, 0] != right[:, 1]).mean().item(),
+        longer=np.where(longer == 0, 0.5, longer > 0).mean().item(),
+        picks_longer=agrees.mean().item(),
+    )
 
 
 @torch.inference_mode()
-def leads(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: Sequence[list[int]]) -> np.ndarray:
-    """The log-odds (nats) of the first verdict token over the second behind each row."""
-    verdicts = tokenizer.convert_tokens_to_ids(list(TOKENS))
+def leads(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: Sequence[list[int]], form: Form) -> np.ndarray:
+    """The log-odds (nats) of the first verdict over the second behind each row; the forms' verdicts differ in their first token."""
+    verdicts = [tokenizer.encode(verdict, add_special_tokens=False)[0] for verdict in form.verdicts]
     found = np.empty(len(rows))
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     for start in range(0, len(order), 64):

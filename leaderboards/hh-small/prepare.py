@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from hh import Preference, fit, read_lines, read_preferences, split, without_prompts_of
-from judge import APART, PAIRS_PER_LIST, Compared, beside_samples, compared_answers, sampled_answers, train_judge, trust
+from judge import APART, LABELS, PAIRS_PER_LIST, Compared, beside_samples, compared_answers, sampled_answers, train_judge, trust
 from language_model import END, Budget, Shape, conversation_batches, new_model, text_batches, train, train_tokenizer
 from scored import ScoredList, alpaca_eval_rows, fit_lists, mt_bench_rows, read_scored_lists, split_lists
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -109,6 +109,7 @@ def make_judge(data: Path, out: Path, learned: Learned, budget: Budget, counts: 
     save(model, tokenizer, out / "judge")
     for name, pairs in {**trials(data, learned.held_out, unseen), "answers beside SFT's own": own_unseen}.items():
         report(f"judge on {name}: {trust(model, tokenizer, pairs)}")
+        report(f"judge on {name}, by letter: {trust(model, tokenizer, pairs, LABELS)}")
 
 
 # ---------------------------------------------------------------- questions, and what the judge is tried on
