@@ -144,10 +144,11 @@ def matrix(session: nox.Session) -> None:
 
 @nox.session
 def hh_small(session: nox.Session) -> None:
-    """Real preferences: ``python -m nox -s hh_small -- DATA`` prepares a small Llama and the HH pairs of DATA, and runs the track."""
+    """Real preferences: ``python -m nox -s hh_small -- DATA`` prepares a small Llama and a judge, and runs the tracks that need no server."""
     if not session.posargs:
-        session.error("name the folder that holds hh_rlhf/, tinystories/, dolly/ and alpaca_subset/: nox -s hh_small -- DATA")
+        session.error("name the folder that holds hh_rlhf/, tinystories/, alpaca_eval/ and the others: nox -s hh_small -- DATA")
     install(session)
     data, *options = session.posargs
     session.run("python", "leaderboards/hh-small/prepare.py", data, "leaderboards/hh-small/data")
-    session.run("prefbench", "run", "leaderboards/hh-small/track.toml", *options)
+    for track in ("hh-small", "hh-small-lora", "hh-small-scored"):
+        session.run("prefbench", "run", f"leaderboards/{track}/track.toml", *options)

@@ -1,4 +1,4 @@
-"""The track hh-small: HH's dialogues parsed, split and shortened, and a miniature of its preparation that a model can be loaded from."""
+"""The track hh-small: dialogues and scored lists read, split and shortened, its judge, and a miniature of its preparation to load models from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +20,7 @@ needs_data = pytest.mark.skipif(
     not (DATA / "hh_rlhf").is_dir(),
     reason="needs the HH data, which are not committed: set PREFBENCH_SHARED to the folder that holds data/",
 )
-FILES = {"hh_rlhf": ".jsonl.gz", "dolly": ".jsonl.gz", "alpaca_subset": ".jsonl.gz", "tinystories": ".txt.gz"}
+FOLDERS = ("hh_rlhf", "dolly", "alpaca_subset", "tinystories", "alpaca_eval_multi", "alpaca_eval", "mt_bench", "llmbar")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def prepare() -> Iterator[ModuleType]:
 
     yield module
     sys.path.remove(folder)
-    for name in ("prepare", "hh", "language_model"):
+    for name in ("prepare", "hh", "language_model", "scored", "judge"):
         sys.modules.pop(name, None)
 
 
@@ -87,6 +88,85 @@ def test_stages_of_one_dialogue_stay_on_one_side(prepare: ModuleType) -> None:
     assert not {pair.prompt[0]["content"] for pair in training} & {pair.prompt[0]["content"] for pair in held_out}
 
 
+# ---------------------------------------------------------------- scored lists
+
+
+def test_a_list_keeps_the_answers_that_fit_and_is_dropped_when_no_two_differ(prepare: ModuleType) -> None:
+    scored = sys.modules["scored"]
+    whole = scored.ScoredList("why?", ("so", "because", "it is as it has always been"), (0.0, 1.0, 2.0))
+    even = scored.ScoredList("who?", ("you", "me"), (1.0, 1.0))
+    kept, counts = scored.fit_lists([whole, even], lambda prompt, answer: len(prompt) + len(answer), 12)
+    assert [(short.responses, short.scores) for short in kept] == [(("so", "because"), (0.0, 1.0))]
+    assert counts == {"lists": 1, "lists dropped": 1, "answers too long": 1}
+
+
+def test_a_score_is_the_log_odds_of_winning_and_stays_finite(prepare: ModuleType) -> None:
+    log_odds = sys.modules["scored"].log_odds
+    assert log_odds(0.75) == pytest.approx(1.0986, abs=1e-4)  # log 3
+    assert log_odds(0.0) == -log_odds(1.0) == pytest.approx(-13.8155, abs=1e-4)
+
+
+# ---------------------------------------------------------------- the judge
+
+
+def test_the_judge_learns_from_answers_that_are_far_enough_apart(prepare: ModuleType) -> None:
+    judge, scored = sys.modules["judge"], sys.modules["scored"]
+    one = scored.ScoredList("why?", ("bad", "good", "better"), (-3.0, 2.5, 3.0))
+    pairs = judge.compared_answers([one], per_list=9, apart=1.0, seed=0)
+    assert {(pair.better, pair.worse) for pair in pairs} == {("good", "bad"), ("better", "bad")}
+
+
+def test_an_answer_beside_a_sample_is_as_long_in_words(prepare: ModuleType) -> None:
+    judge, scored = sys.modules["judge"], sys.modules["scored"]
+    lists = [scored.ScoredList("why?", ("that is a long story indeed",), (0.0,))] * 2
+    pair, *others = judge.beside_samples(lists, ["zip zap zup", " "], seed=0)
+    assert (pair.better, pair.worse) == ("that is a", "zip zap zup")
+    assert not others  # an empty sample has nothing to be compared with
+
+
+def test_trust_counts_both_orders(prepare: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = sys.modules["judge"]
+    pairs = [judge.Compared("why?", "a longer text", "short"), judge.Compared("who?", "me", "somebody else")]
+    # The first pair is judged right in both orders; in the second the answer that stands first wins twice.
+    monkeypatch.setattr(judge, "judge_ids", lambda *_: [0])
+    monkeypatch.setattr(judge, "leads", lambda *_: np.array([1.0, -1.0, 1.0, 1.0]))
+    found = judge.trust(None, None, pairs)
+    assert (found.right, found.flipped, found.longer, found.picks_longer) == (0.75, 0.5, 0.5, 0.75)
+    assert found.right_together == 0.5  # the second pair's orders cancel out, and no lead is no verdict
+
+
+def test_the_judge_sees_of_the_harnesses_prompts_what_it_has_learned_on(prepare: ModuleType) -> None:
+    judge, language_model = sys.modules["judge"], sys.modules["language_model"]
+    request, answers = "A question?\nWith two lines.", ("First answer.\n\nGoes on.", "Second answer.")
+    tokenizer = language_model.train_tokenizer([request, *answers], 300, max_length=10**9)
+    tokenizer.chat_template = judge.TEMPLATE
+    learned = tokenizer.decode(judge.judge_ids(tokenizer, request, answers))
+    assert learned == f"<|user|>{request}<|end|><|assistant|>{answers[0]}<|end|><|assistant|>{answers[1]}<|end|><|system|>"
+    shown = [*own_prompt(request, answers), *mt_bench_prompts(request, answers)]
+    assert len(shown) == 3
+    for messages in shown:
+        assert tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) == learned
+
+
+def own_prompt(request: str, answers: tuple[str, str]) -> Iterator[list[dict[str, str]]]:
+    """The messages in which AlpacaEval asks, in prefbench's words."""
+    from prefbench import evaluate
+
+    text = (Path(evaluate.__file__).parent / "prompts" / "alpaca_eval" / "prompt.txt").read_text(encoding="utf-8")
+    _, system, user = (part.partition("\n")[2].partition("\n<|im_end|>")[0] for part in text.split("<|im_start|>"))
+    filled = user.format(instruction=request, output_1=answers[0], output_2=answers[1])
+    yield [{"role": "system", "content": system}, {"role": "user", "content": filled}]
+
+
+def mt_bench_prompts(request: str, answers: tuple[str, str]) -> Iterator[list[dict[str, str]]]:
+    """The messages in which MT-Bench asks, with the track's own prompts: about the first turn, with and without references."""
+    for line in (ROOT / "leaderboards" / "hh-small" / "mt_bench_prompts.jsonl").read_text(encoding="utf-8").splitlines():
+        prompt = json.loads(line)
+        if not prompt["name"].endswith("multi-turn"):
+            filled = prompt["prompt_template"].format(question=request, answer_a=answers[0], answer_b=answers[1])
+            yield [{"role": "system", "content": prompt["system_prompt"]}, {"role": "user", "content": filled}]
+
+
 # ---------------------------------------------------------------- the real files
 
 
@@ -101,14 +181,30 @@ def test_every_row_of_hh_is_a_pair_or_counted(prepare: ModuleType) -> None:
     assert not {json.dumps(pair.prompt) for pair in training} & {json.dumps(pair.prompt) for pair in held_out}
 
 
+@needs_data
+def test_no_question_is_a_prompt_that_something_trains_on(prepare: ModuleType) -> None:
+    hh, scored = sys.modules["hh"], sys.modules["scored"]
+    questions = {row["instruction"] for row in scored.alpaca_eval_rows(DATA, prepare.HELD_OUT_SHARE, fits=lambda turns: True)}
+    training, held_out = hh.split(hh.read_preferences(DATA / "hh_rlhf")[0], prepare.HELD_OUT_SHARE)
+    lists, unseen = scored.split_lists(scored.read_scored_lists(DATA), prepare.HELD_OUT_SHARE)
+    assert len(questions) > 150
+    assert not questions & {pair.prompt[0]["content"] for pair in training}
+    assert not questions & {scored.prompt for scored in lists}
+    # HH's and AlpacaEval's prompts do overlap: one hash has to decide for both.
+    assert questions & {pair.prompt[0]["content"] for pair in held_out}
+    assert questions == {scored.prompt for scored in unseen}
+
+
 @pytest.fixture
 def few_rows(tmp_path: Path) -> Path:
     """A data folder with the first lines of every file."""
-    for name, suffix in FILES.items():
+    for name in FOLDERS:
         (tmp_path / name).mkdir()
-        for path in (DATA / name).glob(f"*{suffix}"):
-            with gzip.open(path, "rt", encoding="utf-8") as lines, gzip.open(tmp_path / name / path.name, "wt", encoding="utf-8") as few:
-                few.writelines(itertools.islice(lines, 60))
+        for path in (DATA / name).glob("*l*"):
+            if path.is_file():
+                opened = gzip.open if path.suffix == ".gz" else open
+                with opened(path, "rt", encoding="utf-8") as lines, opened(tmp_path / name / path.name, "wt", encoding="utf-8") as few:
+                    few.writelines(itertools.islice(lines, 60))
     return tmp_path
 
 
@@ -120,14 +216,17 @@ def test_a_miniature_preparation_can_be_loaded_and_repeats_itself(prepare: Modul
 
     sizes = prepare.Sizes(
         prepare.Shape(vocabulary=400, width=16, layers=1, heads=2),
-        prepare.Budget(tokens=2000, learning_rate=1e-3, step_tokens=512),
-        prepare.Budget(tokens=2000, learning_rate=1e-3, step_tokens=512),
+        *[prepare.Budget(tokens=2000, learning_rate=1e-3, step_tokens=512)] * 3,
     )
     outs = [tmp_path / "first", tmp_path / "second"]
     for out in outs:
         prepare.prepare(few_rows, out, sizes, report=lambda _: None)
     assert weights_digest(outs[0] / "sft") == weights_digest(outs[1] / "sft") != weights_digest(outs[0] / "base")
-    assert (outs[0] / "pairs.jsonl").read_bytes() == (outs[1] / "pairs.jsonl").read_bytes()
+    assert weights_digest(outs[0] / "judge") == weights_digest(outs[1] / "judge") != weights_digest(outs[0] / "sft")
+    for name in ("pairs", "held_out", "scored", "scored_held_out", "alpaca_eval_questions", "mt_bench_questions", "mt_bench_references"):
+        rows = (outs[0] / f"{name}.jsonl").read_bytes()
+        assert rows
+        assert rows == (outs[1] / f"{name}.jsonl").read_bytes()
 
     source = Files(model="sft", base="base", pairs_file="pairs.jsonl", held_out_file="held_out.jsonl").locate(outs[0])
     source.prepare(tmp_path / "cache", lambda _: None)  # refuses bad rows, and a prompt on both sides

@@ -96,9 +96,14 @@ def split(pairs: Iterable[Preference], held_out_share: float) -> tuple[list[Pref
     training: list[Preference] = []
     held_out: list[Preference] = []
     for pair in pairs:
-        digest = hashlib.sha256(pair.prompt[0]["content"].encode()).digest()
-        (held_out if int.from_bytes(digest[:8], "big") < held_out_share * 2**64 else training).append(pair)
+        (held_out if is_held_out(pair.prompt[0]["content"], held_out_share) else training).append(pair)
     return training, held_out
+
+
+def is_held_out(text: str, held_out_share: float) -> bool:
+    """Whether a prompt is held out. Every data set here asks this, so that a prompt which several of them have is on one side in all."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < held_out_share * 2**64
 
 
 def fit(pairs: Iterable[Preference], tokens: Callable[[Preference], int], limit: int) -> tuple[list[Preference], Counter[str]]:
