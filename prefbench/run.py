@@ -279,9 +279,7 @@ def _measured(planned: Planned, site: Site, engine: Engine, workload: Workload, 
 
 def tasks(cells: Sequence[Cell], planner: Planner, site: Site, threads: int) -> list[Task]:
     """The data of each seed, the columns and the calibration of each harness, once; then the cells, each after what it needs."""
-    calibrations = [
-        Task(f"calibrate {named.key}", Order("calibrate", site, threads, harness=named.key)) for named in site.track.harnesses
-    ]
+    calibrations = [Task(f"calibrate {named.key}", Order("calibrate", site, threads, harness=named.key)) for named in site.track.harnesses]
     trained = [cell for cell in cells if cell.trained]
     data = [Task(data_of(seed), Order("data", site, threads, seed=seed)) for seed in dict.fromkeys(cell.seed for cell in trained)]
     columns = {task.id: task for cell in trained for task in column_tasks(cell, planner, site, threads)}
