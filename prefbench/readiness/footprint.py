@@ -49,7 +49,7 @@ class Shape:
         return cls(weights, _adapter_weights(model, lora) if lora else weights, **_widths(config.get_text_config()))
 
     def kept_per_token(self, attention: str, length: int) -> float:
-        """Numbers that one layer keeps of one token for the backward: about what was counted on models of six families (docs/commands/doctor.md).
+        """Numbers that one layer keeps of one token for the backward: about what was counted on models of eight families (docs/commands/doctor.md).
 
         Attention without a fused kernel keeps its scores as well.
         """

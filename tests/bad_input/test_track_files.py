@@ -9,7 +9,7 @@ from tests.bad_input.place import TRACK, Bad, Told, add, both, drop, each, edit,
 DPO = "[methods.dpo]\nbeta = 0.3"
 
 TEXT = [
-    Bad("track-missing", "no track named 'track.toml', and no such file", "packaged tracks: prefworld", drop("track.toml")),
+    Bad("track-missing", "no track named 'track.toml', and no such file", "packaged tracks: ", drop("track.toml")),
     Bad("track-empty", "[track] is missing", "docs/tracks.md", put("track.toml", "")),
     Bad("track-not-toml", "track.toml: not a TOML file", "docs/tracks.md", put("track.toml", '{"track": {"name": "mini"}}')),
     Bad("track-cut-short", "track.toml: not a TOML file", "docs/tracks.md", edit("[trivial]", "[trivial")),
