@@ -39,7 +39,7 @@ class Sizes:
     shape: Shape = Shape()  # noqa: RUF009 - frozen
     base: Budget = Budget(tokens=1_400_000, learning_rate=2e-3, step_tokens=768)  # noqa: RUF009 - frozen
     sft: Budget = Budget(tokens=700_000, learning_rate=1e-3, step_tokens=1024)  # noqa: RUF009 - frozen
-    judge: Budget = Budget(tokens=1_000_000, learning_rate=1e-3, step_tokens=2048)  # noqa: RUF009 - frozen
+    judge: Budget = Budget(tokens=1_600_000, learning_rate=1e-3, step_tokens=2048)  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
