@@ -144,10 +144,10 @@ def test_a_parameter_is_given_up_only_where_it_is_what_the_server_minds() -> Non
 def test_what_a_server_refuses_is_told_once_by_the_thread_that_asked(caplog: pytest.LogCaptureFixture) -> None:
     with judge_server(Fault("refuse_temperature"), Fault("content_filter", where="Question 3?")) as server:
         endpoint(server).judge(REQUESTS)
-    assert sorted(record.getMessage() for record in caplog.records if record.name == "prefbench") == [
-        "the judge's server refused a request, which stays without a verdict: Error code: 400 - The response was filtered",
-        "the judge's server takes no temperature: requests go without",
-    ]
+    refused, without = sorted(record.getMessage() for record in caplog.records if record.name == "prefbench")
+    assert refused.startswith("the judge's server refused a request, which stays without a verdict: Error code: 400 - ")
+    assert "The response was filtered" in refused  # older clients put the server's whole reply around it
+    assert without == "the judge's server takes no temperature: requests go without"
     assert {record.thread for record in caplog.records if record.name == "prefbench"} == {threading.get_ident()}
 
 
