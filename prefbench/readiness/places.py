@@ -108,7 +108,10 @@ def _cached(place: HubLocation, name: str) -> Path | None:
 def _command(place: HubLocation) -> str:
     kind = "" if place.kind == "model" else f" --repo-type {place.kind}"
     path = f" {place.path}" if place.path else ""
-    return f"`hf download {place.repo}{path}{kind} --revision {place.revision}`; a run fetches it too where there is a network"
+    command = f"hf download {place.repo}{path}{kind} --revision {place.revision}"
+    if place.kind == "dataset" and not place.path:  # which ``datasets`` reads: without a network it looks into a cache of its own only
+        return f"a run fetches it where there is a network; for a machine without one: `{command} --local-dir FOLDER`, and name the folder"
+    return f"`{command}`; a run fetches it too where there is a network"
 
 
 # ---------------------------------------------------------------- the hub

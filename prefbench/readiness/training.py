@@ -32,9 +32,9 @@ class Training:
 
 
 def training_findings(training: Training, out: Path) -> Iterator[Finding]:
-    """Lines for memory, disk and time, from the model's configuration."""
+    """Lines for memory, disk and time, from the model's configuration, or as long as it is not here from that of its base."""
     track = training.track
-    folder = model_here(training.source.model, training.ask_hub)
+    folder = next(filter(None, (model_here(location, training.ask_hub) for location in _models(training.source))), None)
     if folder is None:
         yield from (Finding(check, "unknown", _until(training)) for check in ("memory", "disk", "time"))
         return
@@ -49,9 +49,14 @@ def training_findings(training: Training, out: Path) -> Iterator[Finding]:
     yield _time(track, shape, dtype)
 
 
+def _models(source: Files) -> list[str]:
+    """The model that is trained, and the one that it was tuned from: their shapes are one."""
+    return [location for location in (source.model, source.base) if location]
+
+
 def _until(training: Training) -> str:
     until = "known once the model is here"
-    if not is_on_hub(training.source.model):
+    if not any(map(is_on_hub, _models(training.source))):
         return until
     return f"{until}; " + ("the hub did not give its configuration" if training.ask_hub else "`--ask-hub` asks for its configuration alone")
 
