@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from huggingface_hub import DatasetInfo, HfApi, ModelInfo, SpaceInfo, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
 from prefbench.data.locations import KINDS, SCHEME, HubLocation, is_on_hub, is_on_web, not_there
@@ -61,9 +61,10 @@ def model_here(location: str, ask_hub: bool = False) -> Path | None:
         place = HubLocation.parse(location)
         found = _cached(place, "config.json")
         if found is None and ask_hub:
+            _asked(place)  # a hub that does not answer says so at once, where a download tries again and again
             found = dataclasses.replace(place, path="config.json").fetch()
-    except PrefbenchError:
-        return None  # which the model's own line tells
+    except Exception:  # whatever keeps the hub from answering: the model's own line tells it
+        return None
     return found.parent if found else None
 
 
@@ -134,13 +135,18 @@ def _line_to_write(check: str, location: str) -> str:
 def _access(place: HubLocation) -> str:
     """Whether the hub would give a repository to this machine."""
     try:
-        found = HfApi(os.environ.get("HF_ENDPOINT")).repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS)
+        found = _asked(place)
     except GatedRepoError:
         return "access is granted on request: ask for it on the repository's page, then run `hf auth login`"
     except Exception as error:  # whatever keeps the hub from answering
         return f"the hub says: {_first_line(error)}"
     gated = "; it is given on request only: run `hf auth login` first" if getattr(found, "gated", False) else ""
     return f"the hub has it{gated}; {_command(place)}"
+
+
+def _asked(place: HubLocation) -> ModelInfo | DatasetInfo | SpaceInfo:
+    """What the hub tells of a repository. Raises whatever keeps it from answering."""
+    return HfApi(os.environ.get("HF_ENDPOINT")).repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS)
 
 
 def _first_line(error: Exception) -> str:

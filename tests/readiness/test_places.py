@@ -89,6 +89,7 @@ class Hub(BaseHTTPRequestHandler):
 
     replies: ClassVar[dict[str, tuple[int, dict[str, object], str]]] = {
         "/api/datasets/someone/pairs": (200, {"id": "someone/pairs", "sha": COMMIT}, ""),
+        f"/api/models/someone/open/revision/{COMMIT}": (200, {"id": "someone/open", "sha": COMMIT}, ""),
         f"/someone/open/resolve/{COMMIT}/config.json": (200, {"model_type": "llama"}, ""),
         f"/api/models/someone/tiny/revision/{COMMIT}": (403, {}, "GatedRepo"),
     }

@@ -215,3 +215,10 @@ def test_the_command_ends_with_1_where_something_is_missing(place: Path) -> None
     rows = {row["check"]: row for row in json.loads(result.stdout)}
     assert rows["pairs_file"]["state"] == "missing"
     assert CliRunner().invoke(app, ["doctor", str(place / "elsewhere.toml")]).exit_code == 1
+
+
+def test_what_is_not_known_yet_does_not_end_with_1(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "track_findings", lambda *_: iter([Finding("memory", "unknown", "known once the model is here")]))
+    result = CliRunner().invoke(app, ["doctor", str(place / "track.toml"), "--format", "json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)[-1]["state"] == "unknown"
