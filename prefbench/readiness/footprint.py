@@ -110,9 +110,9 @@ class Footprint:
         return round(LOSS * sum(parts))
 
     def in_words(self) -> str:
-        """``20.1 GiB (policy 2.0, reference 2.0, ...)``; what is not there is left out."""
-        parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in vars(self).items() if size)
-        return f"{self.total / GIB:.1f} GiB ({parts})"
+        """``20.1 GiB = 1.2 x (policy 2.0 + reference 2.0 + ...)``; what is not there is left out."""
+        parts = " + ".join(f"{name} {size / GIB:.1f}" for name, size in vars(self).items() if size)
+        return f"{self.total / GIB:.1f} GiB = {LOSS} x ({parts})"
 
 
 def footprint(shape: Shape, train: TrainRules, model: ModelRules, dtype: str) -> Footprint:

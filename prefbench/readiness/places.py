@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from huggingface_hub import DatasetInfo, HfApi, ModelInfo, SpaceInfo, snapshot_download, try_to_load_from_cache
+from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
 from prefbench.data.locations import KINDS, SCHEME, HubLocation, is_on_hub, is_on_web, not_there
@@ -144,7 +144,7 @@ def _access(place: HubLocation) -> str:
     return f"the hub has it{gated}; {_command(place)}"
 
 
-def _asked(place: HubLocation) -> ModelInfo | DatasetInfo | SpaceInfo:
+def _asked(place: HubLocation) -> object:
     """What the hub tells of a repository. Raises whatever keeps it from answering."""
     return HfApi(os.environ.get("HF_ENDPOINT")).repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS)
 

@@ -19,7 +19,7 @@ from prefbench.errors import PrefbenchError
 from prefbench.judges.estimate import estimate
 from prefbench.plan import Planner
 from prefbench.readiness.effort import trained_cells
-from prefbench.readiness.findings import Finding, looked_at
+from prefbench.readiness.findings import Finding, in_words, looked_at
 from prefbench.readiness.places import presence
 from prefbench.readiness.training import Training, training_findings
 from prefbench.registry import Registry
@@ -37,7 +37,7 @@ def track_findings(track: Track, registry: Registry, out: Path, ask_hub: bool = 
     try:
         source, judge = planner.source(), _judge(planner)
     except PrefbenchError as error:
-        yield Finding("options", "wrong", f"{error} ({error.hint})")
+        yield Finding("options", "wrong", in_words(error))
         return
     places = [presence(option, location, ask_hub) for option, location in _locations(source, judge).items()]
     yield from places
@@ -108,8 +108,8 @@ def _cost(planner: Planner, source: Source, judge: Judge, out: Path) -> Finding:
     try:
         found = estimate(judge, planner.harnesses(), source, len(planner.track.seeds) * len(planner.track.rows), out)
     except PrefbenchError as error:
-        return Finding("judge calls", "wrong", f"{error} ({error.hint})")
+        return Finding("judge calls", "wrong", in_words(error))
     refusal = found.refusal() if found else None
     if refusal:
-        return Finding("judge calls", "wrong", f"{refusal} ({refusal.hint})")
+        return Finding("judge calls", "wrong", in_words(refusal))
     return Finding("judge calls", "ok", found.in_words() if found else "no limit is set")

@@ -98,8 +98,12 @@ def _smaller(track: Track) -> str:
 
 def _disk(track: Track, shape: Shape, out: Path) -> Finding:
     needed, free = disk_needed(shape, track), free_disk(out)
-    words = f"{needed / GIB:.1f} GiB for {trained_cells(track)} policies and a checkpoint; {free / GIB:.1f} GiB free at {out}"
+    words = f"{needed / GIB:.1f} GiB for {_policies(trained_cells(track))} and a checkpoint; {free / GIB:.1f} GiB free at {out}"
     return Finding("disk", "ok" if needed <= free else "wrong", words)
+
+
+def _policies(count: int) -> str:
+    return "one policy" if count == 1 else f"{count} policies"
 
 
 def _time(track: Track, shape: Shape, dtype: str) -> Finding:

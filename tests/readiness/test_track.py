@@ -120,7 +120,7 @@ def test_a_local_judge_takes_memory_for_its_weights(place: Path) -> None:
     shape = tiny_llama().config
     shape.intermediate_size = 1 << 22  # two layers of three matrices of 16 x 2^22: 1.5 GiB in float32, which are not made
     shape.save_pretrained(place / "judge")
-    assert ", judge 1.5)" in findings(place)["memory"].finding
+    assert " + judge 1.5)" in findings(place)["memory"].finding
     assert "judge" not in alone
 
 
