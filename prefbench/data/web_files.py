@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+import shutil
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -13,13 +13,13 @@ from urllib.request import Request, urlopen
 
 from prefbench.cache import cache_folder
 from prefbench.errors import PrefbenchError
+from prefbench.identity import file_digest
 from prefbench.store.files import replacing
 
 SCHEMES = ("https://", "http://")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SECONDS = 30.0
 """That a server has for each answer."""
-CHUNK = 1 << 20
 
 _DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
 
@@ -51,28 +51,37 @@ class WebFile:
         """Where the file is once it was fetched, under its own name, whose end says how it is read."""
         return cache_folder() / "files" / self.sha256 / _name(self.url)
 
+    def here(self) -> Path | None:
+        """The file in the cache folder; None where it is not there. Raises PrefbenchError for another one, which somebody put there by hand."""
+        if not self.kept.is_file():
+            return None
+        self._check(self.kept, str(self.kept), "remove it: a run with a network fetches the right one")
+        return self.kept
+
     def fetch(self) -> Path:
         """The file in the cache folder, fetched where it is not there yet. Raises PrefbenchError that says what to do."""
-        if not self.kept.is_file():
-            hint = (
-                f"correct the address; or fetch the file where there is a network and put it at {self.kept}, or name a file of this machine"
-            )
-            try:
-                self._download()
-            except HTTPError as error:
-                raise PrefbenchError(f"{self.url}: cannot be fetched: the server says {error.code} {error.reason}", hint) from None
-            except (OSError, HTTPException) as error:
-                raise PrefbenchError(f"{self.url}: cannot be fetched: {error}", hint) from None
+        if found := self.here():
+            return found
+        hint = f"correct the address; or fetch the file where there is a network and put it at {self.kept}, or name a file of this machine"
+        try:
+            self._download()
+        except HTTPError as error:
+            raise PrefbenchError(f"{self.url}: cannot be fetched: the server says {error.code} {error.reason}", hint) from None
+        except (OSError, HTTPException, ValueError) as error:  # the last for an address that is no ASCII
+            raise PrefbenchError(f"{self.url}: cannot be fetched: {error}", hint) from None
         return self.kept
 
     def _download(self) -> None:
-        with urlopen(Request(self.url, headers={"User-Agent": "prefbench"}), timeout=SECONDS) as reply, replacing(self.kept) as temporary:
-            found = _copy(reply, temporary)
-            if found != self.sha256:
-                hint = (
-                    "the file at this address is another one than the track means: look at it, and write its sha256 if it is what you mean"
-                )
-                raise PrefbenchError(f"{self.url}: has the sha256 {found}, and {self.sha256} is due", hint)
+        request = Request(self.url, headers={"User-Agent": "prefbench"})
+        with urlopen(request, timeout=SECONDS) as reply, replacing(self.kept) as temporary:
+            with temporary.open("wb") as file:
+                shutil.copyfileobj(reply, file)
+            self._check(temporary, self.url, "look at what is at this address, and write its sha256 if it is what you mean")
+
+    def _check(self, path: Path, called: str, hint: str) -> None:
+        """Raise PrefbenchError, with both digests, for a file that is not the one meant."""
+        if (found := file_digest(path)) != self.sha256:
+            raise PrefbenchError(f"{called}: has the sha256 {found}, and {self.sha256} is due", hint)
 
 
 def _host(url: str) -> str:
@@ -85,13 +94,3 @@ def _host(url: str) -> str:
 
 def _name(url: str) -> str:
     return urlsplit(url).path.rpartition("/")[2]
-
-
-def _copy(reply: HTTPResponse, path: Path) -> str:
-    """Write a reply to a file; the sha256 of its bytes."""
-    found = hashlib.sha256()
-    with path.open("wb") as file:
-        while chunk := reply.read(CHUNK):
-            found.update(chunk)
-            file.write(chunk)
-    return found.hexdigest()

@@ -43,7 +43,7 @@ def _on_disk(check: str, path: Path) -> Finding:
 
 
 def _of_the_web(check: str, file: WebFile) -> Finding:
-    if file.kept.is_file():
+    if file.here():
         return Finding(check, "ok", f"{file.url}: in the cache")
     return Finding(
         check, "missing", f"{file.url}: not in the cache (a run fetches it where there is a network; else put it at {file.kept})"
@@ -129,7 +129,7 @@ def _line_to_write(check: str, location: str) -> str:
     except Exception as error:  # whatever keeps the hub from answering
         return f"the hub did not tell its commit: {_first_line(error)}"
     pinned = f"{SCHEME}{prefix}{repo}@{commit}" + (f"/{path}" if path else "")
-    return f'the hub has it at the commit that this line names, write: {check.rpartition(".")[2]} = "{pinned}"'
+    return f'with the hub\'s present commit: {check.rpartition(".")[2]} = "{pinned}"'
 
 
 def _access(place: HubLocation) -> str:

@@ -120,8 +120,18 @@ def test_without_a_network_the_hint_says_where_to_put_the_file(cache: Path) -> N
     by_hand = WebFile.parse(location).kept
     assert str(by_hand) in caught.value.hint
     by_hand.parent.mkdir(parents=True)
+    by_hand.write_bytes(TEXT + b"\n")
+    with pytest.raises(PrefbenchError, match="is due") as caught:
+        fetch_file(location)
+    assert str(by_hand) in str(caught.value)
     by_hand.write_bytes(TEXT)
     assert fetch_file(location).read_bytes() == TEXT
+
+
+def test_an_address_that_no_server_can_be_asked_for_is_told_in_words(cache: Path) -> None:
+    for name in ("für.jsonl", "two words.jsonl"):
+        with pytest.raises(PrefbenchError, match="cannot be fetched"):
+            fetch_file(f"http://127.0.0.1:9/{name}#sha256={'0' * 64}")
 
 
 @pytest.mark.parametrize("fragment", ["", "#", "#sha256=", "#sha256=abc", f"#md5={'0' * 32}", f"#sha256={'0' * 65}"])

@@ -132,7 +132,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("hub")
 def test_the_hub_tells_the_commit_that_is_to_be_written(cache: Path) -> None:
     found = presence("pairs_file", "hf://datasets/someone/pairs@COMMIT/train.jsonl", ask_hub=True)
-    assert found.finding.endswith(f'write: pairs_file = "hf://datasets/someone/pairs@{COMMIT}/train.jsonl"')
+    assert found.finding.endswith(f'with the hub\'s present commit: pairs_file = "hf://datasets/someone/pairs@{COMMIT}/train.jsonl"')
     unknown = presence("pairs_file", "hf://datasets/someone/else@COMMIT", ask_hub=True)
     assert "did not tell its commit" in unknown.finding
 
@@ -156,12 +156,14 @@ def test_of_a_model_that_is_not_here_the_configuration_alone_is_fetched_where_to
 
 def test_a_file_of_the_web_is_in_the_cache_or_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path))
-    location = f"https://example.org/q.jsonl#sha256={'0' * 64}"
+    location = f"https://example.org/q.jsonl#sha256={hashlib.sha256(b'{}').hexdigest()}"
     found = presence("mt_bench_questions", location)
     assert found.state == "missing"
     kept = WebFile.parse(location).kept
     assert str(kept) in found.finding
     kept.parent.mkdir(parents=True)
-    kept.touch()
+    kept.write_text("{}")
     assert presence("mt_bench_questions", location).state == "ok"
+    kept.write_text("another")
+    assert presence("mt_bench_questions", location).state == "wrong"
     assert presence("mt_bench_questions", "https://example.org/q.jsonl", ask_hub=True).state == "wrong"
