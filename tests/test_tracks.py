@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,9 +16,11 @@ from jinja2 import Environment
 from prefbench.api import Question
 from prefbench.config import UNTRAINED, Selection, Track, find_track, packaged_tracks, read_track
 from prefbench.data.files import LOCATIONS
-from prefbench.data.locations import HubLocation, is_on_hub
+from prefbench.data.locations import HubLocation, is_on_hub, is_on_web, is_remote
+from prefbench.data.web_files import WebFile
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.annotators import load_annotator
+from prefbench.identity import file_digest
 from prefbench.plan import Planner
 from prefbench.registry import Registry, build, load_registry
 
@@ -64,6 +67,7 @@ def told(tracks: str | tuple[str, ...], place: str, **values: Any) -> list[Told]
     return [Told(name, place, key.replace("__", "."), value) for name in names for key, value in values.items()]
 
 
+REAL = Path(os.environ.get("PREFBENCH_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "mt_bench"
 QWEN, LLAMA, TLDR = "ultrafeedback-qwen2.5-0.5b", "ultrafeedback-llama3-8b", "summarize-tldr"
 MADPO = "sirano1004/Margin-Apative-Direct-Preference-Optimization, notebooks"
 NUMBERS = [
@@ -195,8 +199,32 @@ def test_locations_on_the_hub_have_commits_that_public_code_pins(name: str, regi
 def test_what_the_user_has_to_bring_is_said_in_the_file(name: str, registry: Registry) -> None:
     track = read_track(find_track(name), registry)
     found = locations(track, registry).values()
-    due = [location for location in found if not is_on_hub(location)] + list(WITHOUT_COMMIT.get(name, ()))
+    due = [location for location in found if not is_remote(location)] + list(WITHOUT_COMMIT.get(name, ()))
     assert bool(due) == ("Needed from you" in track.path.read_text(encoding="utf-8"))
+
+
+FASTCHAT = "https://raw.githubusercontent.com/lm-sys/FastChat/0e6d3e4beaab66f4d3f93db72541a4abab8af28d/fastchat/llm_judge/data"
+FASTCHATS_FILES = {
+    "mt_bench_references": ("mt_bench/reference_answer/gpt-4.jsonl", "reference_answer_gpt-4.jsonl"),
+    "mt_bench_prompts": ("judge_prompts.jsonl", "judge_prompts.jsonl"),
+}
+"""The options, the files' paths in FastChat, and their names among the real data."""
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_files_of_the_web_are_fastchats_at_its_commit(name: str, registry: Registry) -> None:
+    found = {option: at for option, at in locations(read_track(find_track(name), registry), registry).items() if is_on_web(at)}
+    assert set(found) == (set(FASTCHATS_FILES) if name in (QWEN, LLAMA) else set())
+    for option, location in found.items():
+        assert WebFile.parse(location).url == f"{FASTCHAT}/{FASTCHATS_FILES[option][0]}"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real data are not beside this checkout")
+@pytest.mark.parametrize("name", [QWEN, LLAMA])
+@pytest.mark.parametrize("option", FASTCHATS_FILES)
+def test_their_digests_are_those_of_fastchats_files(name: str, option: str, registry: Registry) -> None:
+    location = locations(read_track(find_track(name), registry), registry)[option]
+    assert WebFile.parse(location).sha256 == file_digest(REAL / FASTCHATS_FILES[option][1])
 
 
 @pytest.mark.parametrize("name", [QWEN, LLAMA, TLDR])

@@ -21,7 +21,9 @@ def doctor(
     track: Annotated[str | None, typer.Argument(help="A track to check as well.")] = None,
     out: Annotated[Path, typer.Option(help="The run folder whose disk is looked at.")] = Path("runs"),
     plugin: PluginFiles = None,
-    ask_hub: Annotated[bool, typer.Option("--ask-hub", help="Ask the Hugging Face hub about what is not on this machine.")] = False,
+    ask_hub: Annotated[
+        bool, typer.Option("--ask-hub", help="Ask the Hugging Face hub about what is not here; of a model, config.json is fetched.")
+    ] = False,
     format: Annotated[Format, typer.Option(help="How the findings are printed.")] = Format.table,
 ) -> None:
     """Check the installation, and what a track needs of it: files, keys, memory, disk, time; exit code 1 when something is wrong or missing."""
@@ -33,13 +35,13 @@ def doctor(
         "plugins": _plugins,
         "cache": _cache,
     }
-    from prefbench.readiness.findings import looked_at
+    from prefbench.readiness.findings import FAILING, looked_at
 
     found = [looked_at(name, check) for name, check in checks.items()]
     if track is not None:
         found += _track(track, plugin or (), out, ask_hub)
     print_rows([dataclasses.asdict(finding) for finding in found], format.value)
-    if any(finding.state != "ok" for finding in found):
+    if any(finding.state in FAILING for finding in found):
         raise typer.Exit(1)
 
 

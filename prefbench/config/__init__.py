@@ -1,6 +1,6 @@
 """Track files (TOML) read into frozen dataclasses."""
 
-from prefbench.config.files import find_track, name_and_version, packaged_tracks
+from prefbench.config.files import find_track, name_and_version, packaged_folder, packaged_tracks
 from prefbench.config.reader import read_track
 from prefbench.config.rules import (
     UNTRAINED,
@@ -32,6 +32,7 @@ __all__ = [
     "TrainRules",
     "find_track",
     "name_and_version",
+    "packaged_folder",
     "packaged_tracks",
     "read_track",
     "resolved",

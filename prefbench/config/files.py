@@ -11,10 +11,14 @@ from prefbench.errors import PrefbenchError
 from prefbench.registry import did_you_mean
 
 
+def packaged_folder() -> Path:
+    """Where the tracks shipped with the package are."""
+    return Path(str(resources.files("prefbench"))).absolute() / "tracks"
+
+
 def packaged_tracks() -> dict[str, Path]:
     """The tracks shipped with the package, by name."""
-    folder = Path(str(resources.files("prefbench"))) / "tracks"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: path for path in sorted(packaged_folder().glob("*.toml"))}
 
 
 def find_track(name: str) -> Path:

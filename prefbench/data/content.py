@@ -12,8 +12,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from prefbench.api import Source
-from prefbench.data.locations import HubLocation, is_on_hub
+from prefbench.data.locations import HubLocation, is_on_hub, is_on_web, not_there
 from prefbench.data.rows import lines
+from prefbench.data.web_files import WebFile
 from prefbench.errors import PrefbenchError
 from prefbench.identity import digest, file_digest
 
@@ -26,7 +27,7 @@ TEXT = ("tokenizer*", "chat_template*", "vocab.*", "merges.txt", "special_tokens
 def check_model_folder(folder: Path) -> None:
     """Raise PrefbenchError unless the folder holds a config, safetensors weights (all shards, each whole) and a tokenizer."""
     if not folder.is_dir():
-        raise PrefbenchError(f"{folder}: there is no such model folder", "paths of a track are relative to the track file")
+        raise not_there(folder, "model folder")
     if not (folder / "config.json").is_file():
         raise PrefbenchError(f"{folder}: no config.json", "save the model there with model.save_pretrained(folder)")
     _json_object(folder / "config.json")
@@ -97,7 +98,7 @@ def model_digest(folder: Path) -> str:
 def text_digest(path: Path) -> str:
     """sha256 of a text file, unpacked where it is gzipped. Raises PrefbenchError when it cannot be read."""
     if not path.is_file():
-        raise PrefbenchError(f"{path}: there is no such file", "paths of a track are relative to the track file")
+        raise not_there(path, "file")
     return _remembered(_unpacked_digest, path)
 
 
@@ -107,7 +108,12 @@ def model_identity(location: str) -> str:
 
 
 def file_identity(location: str) -> str:
-    """What identifies a file or a folder of files: its location on the hub, or a digest: of text unpacked, of all else byte by byte."""
+    """What identifies a file or a folder of files: its location on the hub, or a digest: of text unpacked, of all else byte by byte.
+
+    Of a file of the web it is the digest that the location names: no network is needed, and a copy at another address is the same file.
+    """
+    if is_on_web(location):
+        return WebFile.parse(location).sha256
     if is_on_hub(location):
         return str(HubLocation.parse(location))
     path = Path(location)

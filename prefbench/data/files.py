@@ -1,4 +1,4 @@
-"""The source ``files``: a Hugging Face model, preference pairs and questions, from this machine's disk or from the hub."""
+"""The source ``files``: a Hugging Face model, preference pairs and questions, from this machine's disk, the hub or the web."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from prefbench.api import Pair, Question, Source, content_id, hyper
 from prefbench.data.content import check_model_folder, file_identity, model_identity
 from prefbench.data.formats import AUTO, FORMATS
-from prefbench.data.locations import fetch_file, fetch_model, is_on_hub, located
+from prefbench.data.locations import fetch_file, fetch_model, is_remote, located, refuse_web_model
 from prefbench.data.overlap import SHARED, WORDS, near_duplicates
 from prefbench.data.preference_files import PairFile, first_pair, read_pairs
 from prefbench.data.question_files import alpaca_eval_questions, mt_bench_questions
@@ -46,7 +46,7 @@ LOCATIONS = (
 
 @dataclass
 class Files(Source):
-    """Model, pairs and questions from this machine's disk or from the hub. Paths that a track gives are relative to the track file."""
+    """Model, pairs and questions from this machine's disk, the hub or the web. Paths that a track gives are relative to the track file."""
 
     name: ClassVar[str] = "files"
 
@@ -83,6 +83,8 @@ class Files(Source):
         for option in ("model", "pairs_file"):
             if not getattr(self, option):
                 raise PrefbenchError(f"files: {option} is empty", "`prefbench show files` says which folder, file or location is due")
+        for option in MODELS:
+            refuse_web_model(getattr(self, option))
         other = next((option for option in ("held_out_file", "held_out_split") if getattr(self, option)), "")
         if other and self.held_out_share:
             raise PrefbenchError(f"files: {other} and held_out_share are both given", "leave one of them out")
@@ -97,7 +99,7 @@ class Files(Source):
         """Which labels were flipped, where some are; else the columns of the first pair, or None where it takes a network to see that one."""
         if self.noise:
             return ("flipped",)
-        if is_on_hub(self.pairs_file):
+        if is_remote(self.pairs_file):
             return None
         try:
             pair = first_pair(self.tables[0], self.columns, self.pairs_format)
@@ -111,7 +113,7 @@ class Files(Source):
         return dataclasses.replace(self, **resolved)
 
     def identity(self) -> Mapping[str, Any]:
-        """The options that decide the pairs, and what models and pairs hold: a sha256 of what is on this disk, hub locations as they stand."""
+        """The options that decide the pairs, and what models and pairs hold: hub locations as they stand, of all else a sha256."""
         options = {option: value for option, value in self.options().items() if option not in LOCATIONS}
         if self.pairs_format == AUTO:
             del options["pairs_format"]  # which the rows decide

@@ -1,4 +1,4 @@
-"""Where models and files are: a path of this machine, or a repository of the Hugging Face hub at a commit."""
+"""Where models and files are: a path of this machine, a repository of the Hugging Face hub at a commit, or a file of the web by its sha256."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
+from prefbench.config import packaged_folder
+from prefbench.data.web_files import SCHEMES, WebFile
 from prefbench.errors import PrefbenchError
 
 SCHEME = "hf://"
@@ -38,7 +40,7 @@ class HubLocation:
         if not found:
             raise PrefbenchError(f"{text}: no location on the hub", "write hf://OWNER/NAME@COMMIT, or hf://datasets/OWNER/NAME@COMMIT/FILE")
         if not _COMMIT.fullmatch(found["revision"] or ""):
-            hint = "write the 40 hexadecimal digits behind @; the repository's page shows them under Files, History"
+            hint = "write the 40 hexadecimal digits behind @: `prefbench doctor TRACK --ask-hub` prints the line to write"
             raise PrefbenchError(f"{text}: names no commit, and a branch is something else tomorrow", hint)
         return cls(KINDS.get(prefix, "model"), found["repo"], found["revision"], found["path"] or "")
 
@@ -68,23 +70,56 @@ class HubLocation:
 
 
 def is_on_hub(location: str) -> bool:
-    """Whether a location is one of the hub; any other is a path."""
+    """Whether a location is one of the hub."""
     return location.startswith(SCHEME)
+
+
+def is_on_web(location: str) -> bool:
+    """Whether a location is an address of the web. One that is neither on the web nor on the hub is a path."""
+    return location.startswith(SCHEMES)
+
+
+def is_remote(location: str) -> bool:
+    """Whether it may take a network to read a location."""
+    return is_on_hub(location) or is_on_web(location)
 
 
 def located(location: str, folder: Path) -> str:
     """A location as a track file gives it, a relative path resolved against the file's folder; nothing stays nothing."""
-    return location if not location or is_on_hub(location) else str((folder / location).absolute())
+    return location if not location or is_remote(location) else str((folder / location).absolute())
+
+
+def short_name(location: str) -> str:
+    """A location for messages: of a path the name, of the web the address without its digest."""
+    if is_on_web(location):
+        return location.partition("#")[0]
+    return location if is_on_hub(location) else Path(location).name
 
 
 def fetch_file(location: str) -> Path:
     """A file, wherever it is."""
+    if is_on_web(location):
+        return WebFile.parse(location).fetch()
     return HubLocation.parse(location).fetch() if is_on_hub(location) else Path(location)
 
 
 def fetch_model(location: str) -> Path:
     """A model's folder, wherever it is; safetensors only."""
     return HubLocation.parse(location).fetch(MODEL_FILES) if is_on_hub(location) else Path(location)
+
+
+def refuse_web_model(location: str) -> None:
+    """Raise PrefbenchError for a model at an address: a model is several files."""
+    if is_on_web(location):
+        raise PrefbenchError(f"{location}: a model is a folder, not a file", "name a folder of this machine, or hf://OWNER/NAME@COMMIT")
+
+
+def not_there(path: Path, what: str) -> PrefbenchError:
+    """The error for a path of a track that is not there. Beside a packaged track nothing can lie: what it names is the user's to bring."""
+    if path.is_relative_to(packaged_folder()):
+        hint = "put it beside a copy of the track file, and run the copy: `prefbench show --track NAME > NAME.toml`"
+        return PrefbenchError(f"{path.relative_to(packaged_folder())}: this {what} is yours to bring, the track file says how", hint)
+    return PrefbenchError(f"{path}: there is no such {what}", "paths of a track are relative to the track file")
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefbench.data.locations import HubLocation, fetch_file, is_on_hub
+from prefbench.data.locations import HubLocation, fetch_file, is_on_hub, short_name
 from prefbench.errors import PrefbenchError
 
 Numbered = tuple[int, Mapping[str, Any] | str]
@@ -38,7 +38,7 @@ class Table:
     @property
     def name(self) -> str:
         """A short name for messages."""
-        parts = (self.location if is_on_hub(self.location) else Path(self.location).name, self.config, self.split)
+        parts = (short_name(self.location), self.config, self.split)
         return " ".join(part for part in parts if part)
 
     def rows(self) -> Iterator[Numbered]:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from prefbench.api import Judge, JudgeReply, JudgeRequest, Message, hyper
-from prefbench.data.content import model_digest
-from prefbench.data.locations import fetch_model, is_on_hub, located
+from prefbench.data.content import model_identity
+from prefbench.data.locations import fetch_model, located, refuse_web_model
 from prefbench.data.tokens import encode, render
 from prefbench.errors import PrefbenchError
 from prefbench.train.checkpoint import load_model, load_tokenizer
@@ -50,6 +50,7 @@ class LocalModel(Judge):
     def __post_init__(self) -> None:
         if not self.model:
             raise PrefbenchError("local: model is empty", "name the judge's model folder, or hf://OWNER/NAME@COMMIT")
+        refuse_web_model(self.model)
 
     def locate(self, folder: Path) -> LocalModel:
         """A copy whose relative path is resolved against ``folder``."""
@@ -57,8 +58,7 @@ class LocalModel(Judge):
 
     def identity_options(self) -> dict[str, Any]:
         """The options; instead of a path the digest of the folder's content, and the dtype that this machine computes in."""
-        model = self.model if is_on_hub(self.model) else model_digest(Path(self.model))
-        return {**super().identity_options(), "model": model, "dtype": compute_dtype(self.dtype)}
+        return {**super().identity_options(), "model": model_identity(self.model), "dtype": compute_dtype(self.dtype)}
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """One reply per request, in order."""

@@ -8,12 +8,14 @@ from typing import Literal
 
 from prefbench.errors import PrefbenchError
 
-State = Literal["ok", "missing", "wrong"]
+State = Literal["ok", "unknown", "missing", "wrong"]
+FAILING = ("missing", "wrong")
+"""The states that the exit code tells."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``missing`` is what the user has to bring; ``wrong`` is what would fail although it is there."""
+    """``unknown`` is what cannot be told yet; ``missing`` what the user has to bring; ``wrong`` what would fail although it is there."""
 
     check: str
     state: State

@@ -42,11 +42,9 @@ class Shape:
     @classmethod
     def read(cls, folder: Path, rules: ModelRules, lora: LoraRules | None) -> Shape:
         """From the folder's config.json: the model is made without memory for its weights."""
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=rules.trust_remote_code)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=rules.trust_remote_code)
-        weights = sum(parameter.numel() for parameter in model.parameters())
-        return cls(weights, _adapter_weights(model, lora) if lora else weights, **_widths(config.get_text_config()))
+        model = _without_memory(folder, rules.trust_remote_code)
+        weights = _count(model)
+        return cls(weights, _adapter_weights(model, lora) if lora else weights, **_widths(model.config.get_text_config()))
 
     def kept_per_token(self, attention: str, length: int) -> float:
         """Numbers that one layer keeps of one token for the backward: about what was counted on models of eight families (docs/commands/doctor.md).
@@ -55,6 +53,22 @@ class Shape:
         """
         kept = 1.2 * (6 * self.hidden + 3 * self.queries + 2 * self.keys + 4 * self.inner)
         return kept + (2.5 * self.heads * length if attention == "eager" else 0.0)
+
+
+def judge_bytes(folder: Path) -> int:
+    """Bytes of the weights of a judge on this machine, as it is loaded: in float32."""
+    return FULL * _count(_without_memory(folder, trust_remote_code=False))
+
+
+def _without_memory(folder: Path, trust_remote_code: bool) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    return model
+
+
+def _count(model: PreTrainedModel) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _adapter_weights(model: PreTrainedModel, lora: LoraRules) -> int:
@@ -87,6 +101,7 @@ class Footprint:
     moments: int
     activations: int
     logits: int
+    judge: int = 0
 
     @property
     def total(self) -> int:
@@ -95,9 +110,9 @@ class Footprint:
         return round(LOSS * sum(parts))
 
     def in_words(self) -> str:
-        """``20.1 GiB (policy 2.0, reference 2.0, ...)``."""
-        parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in vars(self).items())
-        return f"{self.total / GIB:.1f} GiB ({parts})"
+        """``20.1 GiB = 1.2 x (policy 2.0 + reference 2.0 + ...)``; what is not there is left out."""
+        parts = " + ".join(f"{name} {size / GIB:.1f}" for name, size in vars(self).items() if size)
+        return f"{self.total / GIB:.1f} GiB = {LOSS} x ({parts})"
 
 
 def footprint(shape: Shape, train: TrainRules, model: ModelRules, dtype: str) -> Footprint:

@@ -1,7 +1,8 @@
-"""Whether a file, a folder or a repository of the hub is on this machine; where asked, what the hub says of one that is not."""
+"""Whether a file, a folder or a repository of the hub is on this machine; where told to, what the hub says of one that is not."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
-from prefbench.data.locations import KINDS, SCHEME, HubLocation, is_on_hub
+from prefbench.data.locations import KINDS, SCHEME, HubLocation, is_on_hub, is_on_web, not_there
+from prefbench.data.web_files import WebFile
 from prefbench.errors import PrefbenchError
 from prefbench.readiness.findings import Finding, in_words
 
@@ -20,27 +22,48 @@ SHARDS = "model.safetensors.index.json"
 
 
 def presence(check: str, location: str, ask_hub: bool = False) -> Finding:
-    """Whether a location of a track can be read as it is; a location on the hub means its files in this machine's cache."""
-    if not is_on_hub(location):
-        there = Path(location).exists()
-        return Finding(check, "ok", location) if there else Finding(check, "missing", f"{location}: is not there")
+    """Whether a location of a track can be read as it is; a remote one means its files in a cache of this machine."""
     try:
+        if is_on_web(location):
+            return _of_the_web(check, WebFile.parse(location))
+        if not is_on_hub(location):
+            return _on_disk(check, Path(location))
         place = HubLocation.parse(location)
-        lacking = next(_lacking(check, place), "")
+        lacking = next(_lacking(place), "")
     except PrefbenchError as error:
-        return Finding(check, "wrong", in_words(error) + (_present_commit(location) if ask_hub else ""))
+        told = f"{error}; {_line_to_write(check, location)}" if ask_hub and is_on_hub(location) else in_words(error)
+        return Finding(check, "wrong", told)
     if not lacking:
         return Finding(check, "ok", f"{place}: in the cache")
     return Finding(check, "missing", f"{place}: {lacking} ({_access(place) if ask_hub else _command(place)})")
 
 
-def cached_model(location: str) -> Path | None:
-    """The folder of a model that is on this machine, whole or in part; None where there is none."""
+def _on_disk(check: str, path: Path) -> Finding:
+    return Finding(check, "ok", str(path)) if path.exists() else Finding(check, "missing", in_words(not_there(path, "file or folder")))
+
+
+def _of_the_web(check: str, file: WebFile) -> Finding:
+    if file.here():
+        return Finding(check, "ok", f"{file.url}: in the cache")
+    return Finding(
+        check, "missing", f"{file.url}: not in the cache (a run fetches it where there is a network; else put it at {file.kept})"
+    )
+
+
+def model_here(location: str, ask_hub: bool = False) -> Path | None:
+    """The folder of a model that is on this machine, whole or in part; None where there is none.
+
+    Where told to, config.json is fetched of one that is not: all that memory, disk and time depend on.
+    """
     if not is_on_hub(location):
         return Path(location) if Path(location, "config.json").is_file() else None
     try:
-        found = _cached(HubLocation.parse(location), "config.json")
-    except PrefbenchError:
+        place = HubLocation.parse(location)
+        found = _cached(place, "config.json")
+        if found is None and ask_hub:
+            _asked(place)  # a hub that does not answer says so at once, where a download tries again and again
+            found = dataclasses.replace(place, path="config.json").fetch()
+    except Exception:  # whatever keeps the hub from answering: the model's own line tells it
         return None
     return found.parent if found else None
 
@@ -48,17 +71,16 @@ def cached_model(location: str) -> Path | None:
 # ---------------------------------------------------------------- the cache
 
 
-def _lacking(check: str, place: HubLocation) -> Iterator[str]:
+def _lacking(place: HubLocation) -> Iterator[str]:
     """What the cache does not have of a location, in words."""
     if place.path:
         if _cached(place, place.path) is None:
             yield "not in the cache"
     elif place.kind == "model":
-        config = _cached(place, "config.json")
-        if config is None:
+        if _cached(place, "config.json") is None:
             yield "not in the cache"
         else:
-            yield from (f"{name} is not in the cache" for name in _weights(place) if _cached(place, name) is None)
+            yield from _lacking_weights(place)
     else:
         try:
             snapshot_download(place.repo, revision=place.revision, repo_type=place.kind, local_files_only=True)
@@ -66,10 +88,14 @@ def _lacking(check: str, place: HubLocation) -> Iterator[str]:
             yield "not in the cache"
 
 
-def _weights(place: HubLocation) -> list[str]:
-    """The files that hold a model's weights."""
+def _lacking_weights(place: HubLocation) -> Iterator[str]:
     index = _cached(place, SHARDS)
-    return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())) if index else ["model.safetensors"]
+    if index is None:
+        if _cached(place, "model.safetensors") is None:
+            yield "its weights are not in the cache"
+        return
+    shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    yield from (f"{name} is not in the cache" for name in shards if _cached(place, name) is None)
 
 
 def _cached(place: HubLocation, name: str) -> Path | None:
@@ -83,14 +109,17 @@ def _cached(place: HubLocation, name: str) -> Path | None:
 def _command(place: HubLocation) -> str:
     kind = "" if place.kind == "model" else f" --repo-type {place.kind}"
     path = f" {place.path}" if place.path else ""
-    return f"`hf download {place.repo}{path}{kind} --revision {place.revision}`; a run fetches it too where there is a network"
+    command = f"hf download {place.repo}{path}{kind} --revision {place.revision}"
+    if place.kind == "dataset" and not place.path:  # which ``datasets`` reads: without a network it looks into a cache of its own only
+        return f"a run fetches it where there is a network; for a machine without one: `{command} --local-dir FOLDER`, and name the folder"
+    return f"`{command}`; a run fetches it too where there is a network"
 
 
 # ---------------------------------------------------------------- the hub
 
 
-def _present_commit(location: str) -> str:
-    """The location with the commit that the hub has now, for one that names none."""
+def _line_to_write(check: str, location: str) -> str:
+    """The line of the track with the commit that the hub has now, for a location that names none."""
     rest = location.removeprefix(SCHEME)
     prefix = next((prefix for prefix in KINDS if rest.startswith(prefix)), "")
     repo, _, revision = rest.removeprefix(prefix).partition("@")
@@ -98,20 +127,26 @@ def _present_commit(location: str) -> str:
     try:
         commit = HfApi(os.environ.get("HF_ENDPOINT")).repo_info(repo, repo_type=KINDS.get(prefix, "model"), timeout=SECONDS).sha
     except Exception as error:  # whatever keeps the hub from answering
-        return f"; the hub did not tell its commit: {_first_line(error)}"
-    return f"; the hub's present commit: {SCHEME}{prefix}{repo}@{commit}" + (f"/{path}" if path else "")
+        return f"the hub did not tell its commit: {_first_line(error)}"
+    pinned = f"{SCHEME}{prefix}{repo}@{commit}" + (f"/{path}" if path else "")
+    return f'with the hub\'s present commit: {check.rpartition(".")[2]} = "{pinned}"'
 
 
 def _access(place: HubLocation) -> str:
     """Whether the hub would give a repository to this machine."""
     try:
-        found = HfApi(os.environ.get("HF_ENDPOINT")).repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS)
+        found = _asked(place)
     except GatedRepoError:
         return "access is granted on request: ask for it on the repository's page, then run `hf auth login`"
     except Exception as error:  # whatever keeps the hub from answering
         return f"the hub says: {_first_line(error)}"
     gated = "; it is given on request only: run `hf auth login` first" if getattr(found, "gated", False) else ""
     return f"the hub has it{gated}; {_command(place)}"
+
+
+def _asked(place: HubLocation) -> object:
+    """What the hub tells of a repository. Raises whatever keeps it from answering."""
+    return HfApi(os.environ.get("HF_ENDPOINT")).repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS)
 
 
 def _first_line(error: Exception) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from prefbench.data.locations import HubLocation, fetch_file, fetch_model, is_on_hub, located
+from prefbench.config import packaged_folder
+from prefbench.data.locations import HubLocation, fetch_file, fetch_model, is_on_hub, is_on_web, is_remote, located, not_there
 from prefbench.errors import PrefbenchError
 from tests.data.conftest import COMMIT, Hub
 
@@ -34,16 +35,32 @@ def test_a_location_without_a_whole_commit_is_refused(text: str) -> None:
     assert caught.value.hint
 
 
+def test_the_hint_says_what_prints_the_commit() -> None:
+    with pytest.raises(PrefbenchError, match="names no commit") as caught:
+        HubLocation.parse("hf://owner/name@main")
+    assert "`prefbench doctor TRACK --ask-hub` prints the line" in caught.value.hint
+
+
 @pytest.mark.parametrize("text", ["hf://name", "hf://", f"hf://datasets/name@{COMMIT}"])
 def test_another_shape_is_no_location(text: str) -> None:
     with pytest.raises(PrefbenchError, match="no location on the hub"):
         HubLocation.parse(text)
 
 
-def test_a_relative_path_is_resolved_and_the_hub_stays_the_hub(tmp_path: Path) -> None:
-    on_hub = f"hf://owner/name@{COMMIT}"
-    assert [located(text, tmp_path) for text in ("a/b", "", on_hub)] == [str(tmp_path / "a" / "b"), "", on_hub]
-    assert [is_on_hub(text) for text in ("a/b", on_hub)] == [False, True]
+def test_a_relative_path_is_resolved_and_what_is_remote_stays_as_it_is(tmp_path: Path) -> None:
+    texts = ("a/b", f"hf://owner/name@{COMMIT}", "https://example.org/b")
+    assert [located(text, tmp_path) for text in texts] == [str(tmp_path / "a" / "b"), *texts[1:]]
+    assert located("", tmp_path) == ""
+    assert [is_on_hub(text) for text in texts] == [False, True, False]
+    assert [is_on_web(text) for text in texts] == [False, False, True]
+    assert [is_remote(text) for text in texts] == [False, True, True]
+
+
+def test_what_a_packaged_track_leaves_to_the_user_is_told_without_the_packages_path(tmp_path: Path) -> None:
+    shipped = not_there(Path(located("imdb/low.jsonl", packaged_folder())), "file")
+    assert str(shipped).startswith("imdb/low.jsonl: this file is yours to bring")
+    assert "prefbench show --track" in shipped.hint
+    assert str(not_there(tmp_path / "a", "file")) == f"{tmp_path / 'a'}: there is no such file"
 
 
 def test_a_file_and_a_model_come_from_the_cache(hub: Hub) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from typing import ClassVar
 import pytest
 from huggingface_hub import constants
 
-from prefbench.readiness.places import cached_model, presence
+from prefbench.data.web_files import WebFile
+from prefbench.readiness.places import model_here, presence
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = f"hf://someone/tiny@{COMMIT}"
@@ -44,10 +46,10 @@ def test_a_model_is_there_with_all_its_weights(cache: Path) -> None:
     found = presence("model", MODEL)
     assert found.state == "missing"
     assert f"hf download someone/tiny --revision {COMMIT}" in found.finding
-    assert cached_model(MODEL) is None
+    assert model_here(MODEL) is None
     folder = keep(cache, "models--someone--tiny", config__json="{}")
-    assert "model.safetensors is not in the cache" in presence("model", MODEL).finding
-    assert cached_model(MODEL) == folder
+    assert "its weights are not in the cache" in presence("model", MODEL).finding
+    assert model_here(MODEL) == folder
     keep(cache, "models--someone--tiny", model__safetensors="")
     assert presence("model", MODEL).state == "ok"
 
@@ -83,22 +85,32 @@ def test_a_location_without_a_commit_is_wrong(cache: Path) -> None:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Tells the commit of one data set, and gives a model on request only."""
+    """Tells the commit of one data set, has the configuration of one model, and gives another on request only."""
 
     replies: ClassVar[dict[str, tuple[int, dict[str, object], str]]] = {
         "/api/datasets/someone/pairs": (200, {"id": "someone/pairs", "sha": COMMIT}, ""),
+        f"/api/models/someone/open/revision/{COMMIT}": (200, {"id": "someone/open", "sha": COMMIT}, ""),
+        f"/someone/open/resolve/{COMMIT}/config.json": (200, {"model_type": "llama"}, ""),
         f"/api/models/someone/tiny/revision/{COMMIT}": (403, {}, "GatedRepo"),
     }
 
     def do_GET(self) -> None:
+        self.wfile.write(self._head())
+
+    def do_HEAD(self) -> None:
+        self._head()
+
+    def _head(self) -> bytes:
         status, body, code = self.replies.get(self.path.partition("?")[0], (404, {}, "RepoNotFound"))
         text = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         if code:
             self.send_header("X-Error-Code", code)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{hashlib.sha256(text).hexdigest()}"')
         self.end_headers()
-        self.wfile.write(text)
+        return text
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
@@ -108,7 +120,10 @@ class Hub(BaseHTTPRequestHandler):
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     server = HTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
     yield
     server.shutdown()
     server.server_close()
@@ -117,7 +132,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("hub")
 def test_the_hub_tells_the_commit_that_is_to_be_written(cache: Path) -> None:
     found = presence("pairs_file", "hf://datasets/someone/pairs@COMMIT/train.jsonl", ask_hub=True)
-    assert f"hf://datasets/someone/pairs@{COMMIT}/train.jsonl" in found.finding
+    assert found.finding.endswith(f'with the hub\'s present commit: pairs_file = "hf://datasets/someone/pairs@{COMMIT}/train.jsonl"')
     unknown = presence("pairs_file", "hf://datasets/someone/else@COMMIT", ask_hub=True)
     assert "did not tell its commit" in unknown.finding
 
@@ -125,3 +140,30 @@ def test_the_hub_tells_the_commit_that_is_to_be_written(cache: Path) -> None:
 @pytest.mark.usefixtures("hub")
 def test_a_repository_that_is_given_on_request_is_told(cache: Path) -> None:
     assert "access is granted on request" in presence("model", MODEL, ask_hub=True).finding
+
+
+@pytest.mark.usefixtures("hub")
+def test_of_a_model_that_is_not_here_the_configuration_alone_is_fetched_where_told_to(cache: Path) -> None:
+    model = f"hf://someone/open@{COMMIT}"
+    assert model_here(model) is None
+    folder = model_here(model, ask_hub=True)
+    assert folder is not None
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    assert model_here(model) == folder
+    assert "its weights are not in the cache" in presence("model", model).finding
+    assert model_here(MODEL, ask_hub=True) is None  # given on request only
+
+
+def test_a_file_of_the_web_is_in_the_cache_or_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path))
+    location = f"https://example.org/q.jsonl#sha256={hashlib.sha256(b'{}').hexdigest()}"
+    found = presence("mt_bench_questions", location)
+    assert found.state == "missing"
+    kept = WebFile.parse(location).kept
+    assert str(kept) in found.finding
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    assert presence("mt_bench_questions", location).state == "ok"
+    kept.write_text("another")
+    assert presence("mt_bench_questions", location).state == "wrong"
+    assert presence("mt_bench_questions", "https://example.org/q.jsonl", ask_hub=True).state == "wrong"

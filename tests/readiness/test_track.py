@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 import prefbench.readiness.track as readiness
+import prefbench.readiness.training as training
 from prefbench.cli.main import app
-from prefbench.config import find_track, read_track
+from prefbench.config import find_track, packaged_folder, read_track
 from prefbench.readiness.effort import disk_needed, operations, trained_cells
 from prefbench.readiness.findings import Finding
 from prefbench.readiness.footprint import Shape
@@ -98,7 +99,29 @@ def test_pairs_of_no_known_shape_are_wrong(place: Path) -> None:
 
 def test_without_the_model_nothing_is_known_of_memory(place: Path) -> None:
     (place / "model" / "config.json").unlink()
-    assert findings(place)["memory"].finding == "unknown until the model is here"
+    found = findings(place)
+    assert {found[check] for check in ("memory", "disk", "time")} == {
+        Finding(check, "unknown", "known once the model is here") for check in ("memory", "disk", "time")
+    }
+
+
+def test_a_model_that_is_not_here_has_the_shape_of_its_base(place: Path) -> None:
+    known = findings(place)["memory"]
+    (place / "model").rename(place / "its-base")
+    change(place, 'model = "model"', 'model = "model"\nbase = "its-base"')
+    assert findings(place)["model"].state == "missing"
+    assert findings(place)["memory"] == known
+
+
+def test_a_local_judge_takes_memory_for_its_weights(place: Path) -> None:
+    alone = findings(place)["memory"].finding
+    (place / "track.toml").write_text(TRACK + '[judge]\nname = "local"\nmodel = "judge"\n')
+    assert "without the judge's model, which is not here" in findings(place)["memory"].finding
+    shape = tiny_llama().config
+    shape.intermediate_size = 1 << 22  # two layers of three matrices of 16 x 2^22: 1.5 GiB in float32, which are not made
+    shape.save_pretrained(place / "judge")
+    assert " + judge 1.5)" in findings(place)["memory"].finding
+    assert "judge" not in alone
 
 
 def test_a_key_is_looked_for_and_never_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,11 +146,12 @@ def test_judging_that_costs_more_than_the_budget_is_wrong(place: Path) -> None:
     change(place, "max_cost = 0.001", "max_cost = 100.0")
     assert findings(place)["judge calls"].state == "ok"
     (place / "questions.json").unlink()
-    assert "unknown until the questions are here" in findings(place)["judge calls"].finding
+    assert findings(place)["judge calls"].state == "unknown"
+    assert "known once the questions are here" in findings(place)["judge calls"].finding
 
 
 def test_too_little_memory_is_wrong_and_what_would_help_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "device_memory", lambda: ("a small GPU", 1 << 16))
+    monkeypatch.setattr(training, "device_memory", lambda: ("a small GPU", 1 << 16))
     change(place, "pool = 4", "pool = 4\ngradient_checkpointing = true")
     found = findings(place)["memory"]
     assert found.state == "wrong"
@@ -137,7 +161,7 @@ def test_too_little_memory_is_wrong_and_what_would_help_is_said(place: Path, mon
 
 
 def test_too_little_disk_is_wrong(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "free_disk", lambda folder: 1000)
+    monkeypatch.setattr(training, "free_disk", lambda folder: 1000)
     assert findings(place)["disk"].state == "wrong"
 
 
@@ -177,6 +201,8 @@ def test_a_shipped_track_is_looked_at_without_a_network(name: str, tmp_path: Pat
     found = list(track_findings(read_track(find_track(name), registry), registry, tmp_path))
     assert {finding.check for finding in found} >= {"track", "model", "pairs_file", "memory", "disk", "time"}
     assert {finding.state for finding in found if finding.check in ("model", "pairs_file")} <= {"missing", "wrong"}
+    assert {finding.state for finding in found if finding.check in ("memory", "disk", "time")} == {"unknown"}
+    assert not any(str(packaged_folder()) in finding.finding for finding in found)
 
 
 def test_the_command_ends_with_1_where_something_is_missing(place: Path) -> None:
@@ -189,3 +215,10 @@ def test_the_command_ends_with_1_where_something_is_missing(place: Path) -> None
     rows = {row["check"]: row for row in json.loads(result.stdout)}
     assert rows["pairs_file"]["state"] == "missing"
     assert CliRunner().invoke(app, ["doctor", str(place / "elsewhere.toml")]).exit_code == 1
+
+
+def test_what_is_not_known_yet_does_not_end_with_1(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "track_findings", lambda *_: iter([Finding("memory", "unknown", "known once the model is here")]))
+    result = CliRunner().invoke(app, ["doctor", str(place / "track.toml"), "--format", "json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)[-1]["state"] == "unknown"
