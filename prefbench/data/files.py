@@ -120,10 +120,16 @@ class Files(Source):
         return {**options, "columns": list(self.columns), "contents": {**models, **pairs}}
 
     def harness_identity(self, harness: str) -> Mapping[str, Any]:
-        """What a harness's questions and its other files hold, as in ``identity``."""
-        questions = {option: option for option in (QUESTIONS.get(harness),) if option}
-        files = {**HARNESS_FILES.get(harness, {}), **JUDGED_WITH.get(harness, {})}
-        found = {"questions": questions, "files": files}
+        """What a harness's questions and its other files hold, as in ``identity``.
+
+        Of a harness that is not known by name all questions and files: it can only ask for those of the others.
+        """
+        asked = [harness] if harness in QUESTIONS else list(QUESTIONS)
+        read = [(name, option) for known in asked for files in (HARNESS_FILES, JUDGED_WITH) for name, option in files.get(known, {}).items()]
+        found = {
+            "questions": {QUESTIONS[known]: QUESTIONS[known] for known in asked},
+            "files": {name if harness in QUESTIONS else option: option for name, option in read},
+        }
         return {
             kind: {name: file_identity(at) for name, option in named.items() if (at := getattr(self, option))}
             for kind, named in found.items()

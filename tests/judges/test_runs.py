@@ -83,6 +83,17 @@ def test_a_new_run_folder_buys_nothing_that_is_kept(place: JudgedPlace) -> None:
         assert len(server.calls) == before > 0
 
 
+def test_other_questions_are_asked_again_by_a_harness_of_somebodys_own(place: JudgedPlace) -> None:
+    with judge_server() as server:
+        place.track(server)
+        assert place.run() == 0
+        before = len(server.calls)
+        questions = place.folder / "questions.json"
+        questions.write_text(questions.read_text().replace('"w0 w7"', '"w5 w9"'))
+        assert place.run() == 0
+        assert len(server.calls) == before + CELLS
+
+
 def test_workers_that_share_a_budget_never_exceed_it(place: JudgedPlace) -> None:
     with judge_server() as server:
         place.track(server, max_calls=9)
