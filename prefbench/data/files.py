@@ -125,15 +125,9 @@ class Files(Source):
         Of a harness that is not known by name all questions and files: it can only ask for those of the others.
         """
         asked = [harness] if harness in QUESTIONS else list(QUESTIONS)
-        read = [(name, option) for known in asked for files in (HARNESS_FILES, JUDGED_WITH) for name, option in files.get(known, {}).items()]
-        found = {
-            "questions": {QUESTIONS[known]: QUESTIONS[known] for known in asked},
-            "files": {name if harness in QUESTIONS else option: option for name, option in read},
-        }
-        return {
-            kind: {name: file_identity(at) for name, option in named.items() if (at := getattr(self, option))}
-            for kind, named in found.items()
-        }
+        files = [option for known in asked for group in (HARNESS_FILES, JUDGED_WITH) for option in group.get(known, {}).values()]
+        found = {"questions": [QUESTIONS[known] for known in asked], "files": files}
+        return {kind: {option: file_identity(at) for option in options if (at := getattr(self, option))} for kind, options in found.items()}
 
     def prepare(self, cache: Path, report: Callable[[str], None]) -> None:
         """Fetch and check everything before any cell starts, and report the counts. Raises PrefbenchError for the first fault.

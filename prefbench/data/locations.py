@@ -9,7 +9,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, first_line
 
 SCHEME = "hf://"
 KINDS = {"datasets/": "dataset", "spaces/": "space"}
@@ -57,10 +57,10 @@ class HubLocation:
             ) from None
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:
             hint = "correct the name or the commit; a private repository needs `hf auth login`"
-            raise PrefbenchError(f"{self}: not found on the hub: {_first_line(error)}", hint) from None
+            raise PrefbenchError(f"{self}: not found on the hub: {first_line(error)}", hint) from None
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
             hint = "fetch it where there is a network (`hf download` fills the same cache), or name a folder of this machine"
-            raise PrefbenchError(f"{self}: cannot be fetched: {_first_line(error)}", hint) from None
+            raise PrefbenchError(f"{self}: cannot be fetched: {first_line(error)}", hint) from None
 
     def __str__(self) -> str:
         prefix = next((prefix for prefix, kind in KINDS.items() if kind == self.kind), "")
@@ -85,7 +85,3 @@ def fetch_file(location: str) -> Path:
 def fetch_model(location: str) -> Path:
     """A model's folder, wherever it is; safetensors only."""
     return HubLocation.parse(location).fetch(MODEL_FILES) if is_on_hub(location) else Path(location)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

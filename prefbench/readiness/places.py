@@ -11,7 +11,7 @@ from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
 from prefbench.data.locations import KINDS, SCHEME, HubLocation, is_on_hub
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, first_line
 from prefbench.readiness.findings import Finding, in_words
 
 SECONDS = 10.0
@@ -98,7 +98,7 @@ def _present_commit(location: str) -> str:
     try:
         commit = HfApi(os.environ.get("HF_ENDPOINT")).repo_info(repo, repo_type=KINDS.get(prefix, "model"), timeout=SECONDS).sha
     except Exception as error:  # whatever keeps the hub from answering
-        return f"; the hub did not tell its commit: {_first_line(error)}"
+        return f"; the hub did not tell its commit: {first_line(error)}"
     return f"; the hub's present commit: {SCHEME}{prefix}{repo}@{commit}" + (f"/{path}" if path else "")
 
 
@@ -109,10 +109,6 @@ def _access(place: HubLocation) -> str:
     except GatedRepoError:
         return "access is granted on request: ask for it on the repository's page, then run `hf auth login`"
     except Exception as error:  # whatever keeps the hub from answering
-        return f"the hub says: {_first_line(error)}"
+        return f"the hub says: {first_line(error)}"
     gated = "; it is given on request only: run `hf auth login` first" if getattr(found, "gated", False) else ""
     return f"the hub has it{gated}; {_command(place)}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
