@@ -24,3 +24,8 @@ def shortened(value: object, width: int = 60) -> str:
     """How a value is written, for a message: cut where it is long, with a sign that it was."""
     text = repr(value)
     return text if len(text) <= width else f"{text[:width]}..."
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another library's error says, or its kind where it says nothing: for a message of our own."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

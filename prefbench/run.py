@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from prefbench.api import Source
 from prefbench.cache import cache_folder
 from prefbench.cell import Order
 from prefbench.config import Selection, Track, find_track, name_and_version, read_track
@@ -177,10 +178,10 @@ def alone_in(folder: Folder) -> Iterator[None]:
         lock.release()
 
 
-def judge_estimate(planned: Planned) -> Estimate | None:
+def judge_estimate(planned: Planned, ready: Callable[[Source], None] = lambda _: None) -> Estimate | None:
     """What judging the pending cells costs at most; None where nothing is to be judged, or the judge has neither a price nor a limit.
 
-    The source is prepared, because the questions have to be counted.
+    ``ready`` prepares the source, whose questions are counted; a plan goes without, which would fetch or train models.
     """
     named = planned.track.judge
     if named is None or not planned.unjudged:
@@ -189,13 +190,13 @@ def judge_estimate(planned: Planned) -> Estimate | None:
     if judge.tariff is None:
         return None
     source = planned.planner.source()
-    source.prepare(cache_folder(), lambda _: None)
+    ready(source)
     return estimate(judge, planned.planner.harnesses(), source, len(planned.unjudged), planned.folder.root)
 
 
 def refuse_expensive(planned: Planned, over_budget: bool, on_estimate: Callable[[str], None]) -> None:
     """Tell what judging costs. Raises PrefbenchError where it may exceed the track's budget and that was not agreed to."""
-    found = judge_estimate(planned)
+    found = judge_estimate(planned, lambda source: source.prepare(cache_folder(), lambda _: None))
     if found is None:
         return
     on_estimate(found.in_words())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,22 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefbench.cli.options import Out, PluginFiles, run_options
+from prefbench.cli.score_track import lent
 from prefbench.cli.tables import Format, print_rows
 from prefbench.errors import PrefbenchError
 
 if TYPE_CHECKING:
     from prefbench.report.alpaca_eval_scores import Row, SetFiles
+    from prefbench.run import RunOptions
 
 Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Annotations of alpaca-eval; with --track, model outputs.")]
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """The track whose harness and judge are used, its plugin files, and the run folder in which the judge counts what it spends."""
-
-    track: str
-    plugin: list[Path] | None
-    out: Path | None
 
 
 def alpaca_eval(
@@ -52,7 +44,7 @@ def alpaca_eval(
     elif any((gamed, difficulty, references, annotator)):
         raise PrefbenchError("--track brings its own tables, references and annotator", "leave the other options out, or the track")
     else:
-        rows = _judged(files, Place(track, plugin, out))
+        rows = _judged(files, run_options(track, out, None, None, None, plugin, False))
     print_rows(list(rows), format.value)
 
 
@@ -77,27 +69,16 @@ def _annotated(files: list[Path], annotator: str, known: SetFiles) -> Iterator[R
             yield {"file": path.name, **score_annotations(judged, known)}
 
 
-def _judged(files: list[Path], place: Place) -> Iterator[Row]:
+def _judged(files: list[Path], options: RunOptions) -> Iterator[Row]:
     """A row per file and AlpacaEval harness of the track; what its judge has answered before is not asked again."""
-    from prefbench.cache import cache_folder
     from prefbench.evaluate.head_to_head import HeadToHead
     from prefbench.report.alpaca_eval_scores import score_outputs
-    from prefbench.run import keep_track, plan_run
-    from prefbench.workshop import Site, Workshop
 
-    options = run_options(place.track, place.out, None, None, None, place.plugin, False)
-    planned = plan_run(options)
-    site = Site(planned.track, options.plugin_files, planned.folder.root, cache_folder(), planned.planner.dtype)
-    workshop = Workshop(site)
-    harnesses = [harness for harness in workshop.harnesses.values() if isinstance(harness, HeadToHead)]
-    if not harnesses:
-        raise PrefbenchError(f"{place.track}: no harness of AlpacaEval", 'add [[harness]] with name = "alpaca_eval" to the track')
-    if not planned.folder.track.exists():
-        keep_track(planned)  # what the judge spends is counted in the folder: it has to say whose it is
-    source = planned.planner.source()
-    source.prepare(site.cache, lambda _: None)
+    shop, harnesses = lent(options, HeadToHead, "alpaca_eval")
+    source = shop.planner.source()
+    source.prepare(shop.site.cache, lambda _: None)
     for path in files:
-        for harness in harnesses:
+        for key, harness in harnesses.items():
             published = source.files(harness.name).get("references")
-            calibration = None if published else workshop.calibration(harness.name)  # made with the model that training starts from
-            yield {"file": path.name, **score_outputs(path, harness, workshop.judge, source, calibration)}
+            calibration = None if published else shop.calibration(key)  # made with the model that training starts from
+            yield {"file": path.name, "harness": key, **score_outputs(path, harness, shop.judge, source, calibration)}

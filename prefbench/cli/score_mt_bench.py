@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prefbench.cli.options import Out, PluginFiles, run_options
+from prefbench.cli.score_track import lent
 from prefbench.cli.tables import Format, print_rows
 
 if TYPE_CHECKING:
@@ -38,10 +39,14 @@ def mt_bench(
 
     answers = kind_of(files) == ANSWERS
     _refuse_what_is_not_used(answers, track, questions, baseline)
-    options = None if track is None else run_options(track, out, None, None, None, plugin, False)
-    found = _judged(files, options) if options else _read(files, questions, baseline or "")
-    print_rows(score_rows(found), format.value, title="MT-Bench")
-    repeated = sum(judged.repeated for judged in found)
+    if track is not None:
+        by_harness = _judged(files, run_options(track, out, None, None, None, plugin, False))
+        rows = [{"harness": key, **row} for key, found in by_harness.items() for row in score_rows(found)]
+        print_rows(rows, format.value, title="MT-Bench")
+        return
+    read = _read(files, questions, baseline or "")
+    print_rows(score_rows(read), format.value, title="MT-Bench")
+    repeated = sum(judged.repeated for judged in read)
     if repeated:
         print(f"repeated rows: {repeated}; the last of each model, judge, question and turn counts", file=sys.stderr)
 
@@ -68,21 +73,16 @@ def _read(files: Sequence[Path], questions: Path | None, baseline: str) -> list[
     return read_judgments(files, lambda id_: categories.get(id_, ""), baseline)
 
 
-def _judged(files: Sequence[Path], options: RunOptions) -> list[Judged]:
-    """The answers judged by the track's judge, whose replies are kept, and whose budget is counted, where a run of the track does."""
+def _judged(files: Sequence[Path], options: RunOptions) -> dict[str, list[Judged]]:
+    """The answers by harness of the track, judged by its judge, whose replies are kept, and whose budget is counted, where a run of it does."""
     from prefbench.api import Calibration
-    from prefbench.cache import cache_folder
-    from prefbench.errors import PrefbenchError
     from prefbench.evaluate.mt_bench import MtBench
     from prefbench.evaluate.mt_bench.judgments import judged_answers
-    from prefbench.run import plan_run
-    from prefbench.workshop import Site, Workshop
 
-    planned = plan_run(options)
-    shop = Workshop(Site(planned.track, options.plugin_files, planned.folder.root, cache_folder(), planned.planner.dtype))
-    harness = shop.harnesses.get(MtBench.name)
-    if not isinstance(harness, MtBench):
-        raise PrefbenchError(f"{options.track}: no harness {MtBench.name}", f'add [[harness]] with name = "{MtBench.name}" to the track')
-    source = planned.planner.source()  # not the prepared one: what is asked needs no model, unless it gives the baseline
-    calibration = shop.calibration(harness.name) if harness.draws_baseline(source) else Calibration()
-    return judged_answers(files, harness, shop.judge, source, calibration)
+    shop, harnesses = lent(options, MtBench, MtBench.name)
+    source = shop.planner.source()  # not the prepared one: what is asked needs no model, unless it gives the baseline
+    found = {}
+    for key, harness in harnesses.items():
+        calibration = shop.calibration(key) if harness.draws_baseline(source) else Calibration()
+        found[key] = judged_answers(files, harness, shop.judge, source, calibration)
+    return found

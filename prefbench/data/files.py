@@ -122,14 +122,14 @@ class Files(Source):
         return {**options, "columns": list(self.columns), "contents": {**models, **pairs}}
 
     def harness_identity(self, harness: str) -> Mapping[str, Any]:
-        """What a harness's questions and its other files hold, as in ``identity``."""
-        questions = {option: option for option in (QUESTIONS.get(harness),) if option}
-        files = {**HARNESS_FILES.get(harness, {}), **JUDGED_WITH.get(harness, {})}
-        found = {"questions": questions, "files": files}
-        return {
-            kind: {name: file_identity(at) for name, option in named.items() if (at := getattr(self, option))}
-            for kind, named in found.items()
-        }
+        """What a harness's questions and its other files hold, as in ``identity``.
+
+        Of a harness that is not known by name all questions and files: it can only ask for those of the others.
+        """
+        asked = [harness] if harness in QUESTIONS else list(QUESTIONS)
+        files = [option for known in asked for group in (HARNESS_FILES, JUDGED_WITH) for option in group.get(known, {}).values()]
+        found = {"questions": [QUESTIONS[known] for known in asked], "files": files}
+        return {kind: {option: file_identity(at) for option in options if (at := getattr(self, option))} for kind, options in found.items()}
 
     def prepare(self, cache: Path, report: Callable[[str], None]) -> None:
         """Fetch and check everything before any cell starts, and report the counts. Raises PrefbenchError for the first fault.

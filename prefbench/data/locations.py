@@ -11,7 +11,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNot
 
 from prefbench.config import packaged_folder
 from prefbench.data.web_files import SCHEMES, WebFile
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, first_line
 
 SCHEME = "hf://"
 KINDS = {"datasets/": "dataset", "spaces/": "space"}
@@ -59,10 +59,10 @@ class HubLocation:
             ) from None
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:
             hint = "correct the name or the commit; a private repository needs `hf auth login`"
-            raise PrefbenchError(f"{self}: not found on the hub: {_first_line(error)}", hint) from None
+            raise PrefbenchError(f"{self}: not found on the hub: {first_line(error)}", hint) from None
         except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
             hint = "fetch it where there is a network (`hf download` fills the same cache), or name a folder of this machine"
-            raise PrefbenchError(f"{self}: cannot be fetched: {_first_line(error)}", hint) from None
+            raise PrefbenchError(f"{self}: cannot be fetched: {first_line(error)}", hint) from None
 
     def __str__(self) -> str:
         prefix = next((prefix for prefix, kind in KINDS.items() if kind == self.kind), "")
@@ -120,7 +120,3 @@ def not_there(path: Path, what: str) -> PrefbenchError:
         hint = "put it beside a copy of the track file, and run the copy: `prefbench show --track NAME > NAME.toml`"
         return PrefbenchError(f"{path.relative_to(packaged_folder())}: this {what} is yours to bring, the track file says how", hint)
     return PrefbenchError(f"{path}: there is no such {what}", "paths of a track are relative to the track file")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.data.locations import HubLocation, fetch_file, is_on_hub, short_name
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, first_line
 
 Numbered = tuple[int, Mapping[str, Any] | str]
 """A row's number, from 1, and the row; or why it is none."""
@@ -119,7 +119,7 @@ def parquet_rows(path: Path) -> Iterator[Numbered]:
         batches = ParquetFile(path).iter_batches()
         yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
     except (OSError, pyarrow.ArrowException) as error:
-        raise PrefbenchError(f"{path}: cannot be read: {_first_line(error)}", "give a whole Parquet file, not a pointer to one") from None
+        raise PrefbenchError(f"{path}: cannot be read: {first_line(error)}", "give a whole Parquet file, not a pointer to one") from None
 
 
 READERS = {"json": json_rows, "csv": csv_rows, "parquet": parquet_rows}
@@ -157,7 +157,7 @@ def _load(table: Table) -> Any:
     try:
         return load_dataset(place, table.config or None, split=split, revision=revision)
     except Exception as error:  # whatever datasets raises, of some twenty kinds, is a data set that cannot be had
-        raise PrefbenchError(f"{table.name}: the data set cannot be loaded: {_first_line(error)}", _hint(error)) from None
+        raise PrefbenchError(f"{table.name}: the data set cannot be loaded: {first_line(error)}", _hint(error)) from None
 
 
 def _hint(error: Exception) -> str:
@@ -174,7 +174,3 @@ def _hint(error: Exception) -> str:
     if isinstance(error, ConnectionError | TimeoutError) or "offline" in text.lower() or "couldn't reach" in text.lower():
         return "fetch it once where there is a network (the cache is used from then on), or name a file or folder of this machine"
     return "a folder or repository of JSON, CSV or Parquet files is due; a private or gated one needs `hf auth login`"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -33,6 +33,8 @@ REFUSED_AT_FIRST = 8
 _UNSUPPORTED = re.compile(r"unsupported|not support|unknown|unrecogni[sz]ed|not permitted|not allowed|unexpected", re.IGNORECASE)
 _OPTIONAL = ("max_tokens", "temperature", "top_p", "top_logprobs", "logprobs", "seed", "reasoning_effort")
 """What a server may refuse, and a request can go without; ``max_tokens`` goes under its newer name."""
+_NEVER_SENT = ("ConnectError", "ConnectTimeout")
+"""Errors of httpx, or of the package that openai has in its place, where no connection came about: nobody can have billed that."""
 _TOGETHER = {"logprobs": {"logprobs", "top_logprobs"}, "top_logprobs": {"logprobs", "top_logprobs"}}
 
 
@@ -151,6 +153,8 @@ class Client:
         except openai.APIStatusError as error:
             return self._refusal(error, body, worst)
         except openai.APIConnectionError as error:  # what was sent may have been answered, and billed: it stays reserved
+            if type(error.__cause__).__name__ in _NEVER_SENT:
+                self.ledger.settle(worst, Spent(1))
             raise _RetryError(self.server.scrubbed(str(error.__cause__ or error))) from None
         except (ValueError, LookupError, TypeError, AttributeError):
             raise _RetryError("the server's answer is no chat completion") from None

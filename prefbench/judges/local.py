@@ -23,6 +23,8 @@ from prefbench.train.forward import Scorer, make_scorer, micro_batches, refuse_u
 
 BEFORE_RATING, BEFORE_LABEL, BEHIND = "Rating: [[", "[[", "]]"
 """What stands around a verdict. The brackets behind it are scored too: otherwise the probability of 1 would hold that of 10."""
+SCORING_VERSION = 1
+"""Raised when the same model scores a verdict differently: a kept reply is then another judge's."""
 
 
 @dataclass
@@ -57,8 +59,10 @@ class LocalModel(Judge):
         return dataclasses.replace(self, model=located(self.model, folder))
 
     def identity_options(self) -> dict[str, Any]:
-        """The options; instead of a path the digest of the folder's content, and the dtype that this machine computes in."""
-        return {**super().identity_options(), "model": model_identity(self.model), "dtype": compute_dtype(self.dtype)}
+        """The options; instead of a path the digest of the folder's content, the dtype that this machine computes in, and the version of how
+        verdicts are scored."""
+        own = {"model": model_identity(self.model), "dtype": compute_dtype(self.dtype), "scoring": SCORING_VERSION}
+        return {**super().identity_options(), **own}
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """One reply per request, in order."""

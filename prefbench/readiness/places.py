@@ -13,7 +13,7 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
 from prefbench.data.locations import KINDS, SCHEME, HubLocation, is_on_hub, is_on_web, not_there
 from prefbench.data.web_files import WebFile
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, first_line
 from prefbench.readiness.findings import Finding, in_words
 
 SECONDS = 10.0
@@ -127,7 +127,7 @@ def _line_to_write(check: str, location: str) -> str:
     try:
         commit = HfApi(os.environ.get("HF_ENDPOINT")).repo_info(repo, repo_type=KINDS.get(prefix, "model"), timeout=SECONDS).sha
     except Exception as error:  # whatever keeps the hub from answering
-        return f"the hub did not tell its commit: {_first_line(error)}"
+        return f"the hub did not tell its commit: {first_line(error)}"
     pinned = f"{SCHEME}{prefix}{repo}@{commit}" + (f"/{path}" if path else "")
     return f'with the hub\'s present commit: {check.rpartition(".")[2]} = "{pinned}"'
 
@@ -139,7 +139,7 @@ def _access(place: HubLocation) -> str:
     except GatedRepoError:
         return "access is granted on request: ask for it on the repository's page, then run `hf auth login`"
     except Exception as error:  # whatever keeps the hub from answering
-        return f"the hub says: {_first_line(error)}"
+        return f"the hub says: {first_line(error)}"
     gated = "; it is given on request only: run `hf auth login` first" if getattr(found, "gated", False) else ""
     return f"the hub has it{gated}; {_command(place)}"
 
@@ -147,7 +147,3 @@ def _access(place: HubLocation) -> str:
 def _asked(place: HubLocation) -> object:
     """What the hub tells of a repository. Raises whatever keeps it from answering."""
     return HfApi(os.environ.get("HF_ENDPOINT")).repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -69,7 +69,7 @@ def score_outputs(path: Path, harness: HeadToHead, judge: Judge, source: Source,
     made = harness.calibrate(cast(Policy, None), judge, source) if calibration is None else calibration
     rows = [{"id": q.id, "answer": answers[q.id], "length": len(answers[q.id])} for q in questions if q.id in answers]
     items = harness.judge(rows, judge, source, made)
-    names = {"model": _generator(outputs), "harness": harness.name, "annotator": harness.annotator}
+    names = {"model": _generator(outputs), "annotator": harness.annotator}
     return {**names, **scored(items, made, len(questions)), "n_unanswered": len(questions) - len(rows)}
 
 

@@ -38,22 +38,33 @@ def harness_key(table: Mapping[str, Any]) -> str:
 
 
 def shared_settings(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What every cell of a board has in common, with defaults filled in: pairs and models, budget, harnesses, judge.
+    """What every cell of a board has in common, with defaults filled in: pairs and models, budget, harnesses, their questions and files, judge.
 
     The budget is missing where nothing was trained.
     """
-    train, answer, judge = (record["include"][stage] for stage in ("train", "answer", "judge"))
+    train, answer = (record["include"][stage] for stage in ("train", "answer"))
     settings = {
         "core_numerics_version": train.get("core_numerics_version"),
         "source": train.get("source"),
         "model": train.get("loading"),
         "harness": {name: found["options"] for name, found in answer.get("harnesses", {}).items()},
-        "judge": {key: value for key, value in (judge.get("judge") or {}).items() if key != "origin"},
+        **_asked(record),
+        "answers": answer.get("answers"),
     }
     if "train" in train:
         settings["lora"] = train.get("lora")
         settings["train"] = {key: value for key, value in train["train"].items() if key not in OWN}
     return settings
+
+
+def _asked(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the policies and the judge are asked, and who the judge is: no address, no budget, no place of a file."""
+    answer, judge = (record["include"][stage] for stage in ("answer", "judge"))
+    return {
+        "questions": answer.get("questions") or {},
+        "files": judge.get("files") or {},
+        "judge": {key: value for key, value in (judge.get("judge") or {}).items() if key != "origin"},
+    }
 
 
 # ---------------------------------------------------------------- folders against each other
@@ -74,17 +85,17 @@ def refuse_other_rules(folders: Sequence[Path]) -> None:
 
 
 def differing_rules(first: Folder, second: Folder) -> list[str]:
-    """``track.version: 1 -> 2``, a line for each rule that differs, name and version first."""
-    lines = differences(_rules_of(first), _rules_of(second))
-    return sorted(lines, key=lambda line: not line.startswith(("track.name:", "track.version:")))
+    """``track.version: 1 -> 2``, a line for each rule that differs, name and version first.
+
+    Source and judge are what they said of themselves when a cell ran, where both folders have cells: where files lie, and what a judge may
+    cost, are no rules; other questions behind the same file name are.
+    """
+    known = [_recorded(folder) for folder in (first, second)]
+    ours, theirs = (rules(read_tables(folder)) | (own if all(known) else {}) for folder, own in zip((first, second), known, strict=True))
+    return sorted(differences(ours, theirs), key=lambda line: not line.startswith(("track.name:", "track.version:")))
 
 
-def _rules_of(folder: Folder) -> dict[str, Any]:
-    """A folder's rules. The source is what it said of its data when a cell ran: where files lie is no rule."""
-    tables = read_tables(folder)
-    return {**rules(tables), "source": _recorded_source(folder) or tables.get("source")}
-
-
-def _recorded_source(folder: Folder) -> Mapping[str, Any] | None:
-    trains = (record["include"]["train"] for record in folder.records().values())
-    return next((train["source"] for train in trains if "source" in train), None)
+def _recorded(folder: Folder) -> dict[str, Any]:
+    """The rules that a folder's first cell recorded; none where there is none yet."""
+    found = (record for record in folder.records().values() if "source" in record["include"]["train"])
+    return next(({"source": record["include"]["train"]["source"], **_asked(record)} for record in found), {})

@@ -10,14 +10,13 @@ from typing import Any
 
 from prefbench.api import Harness
 from prefbench.errors import PrefbenchError
-from prefbench.plan import FINISHED, differences
+from prefbench.plan import FINISHED
 from prefbench.report.board import write_rendering
 from prefbench.report.check import examine, rendering_problems
-from prefbench.report.evidence import read_tables
 from prefbench.report.outcome import REPRODUCED, SUBMITTED, Record, outcome, replaced
 from prefbench.report.problems import Problem
 from prefbench.report.rows import build
-from prefbench.report.rules import rules
+from prefbench.report.rules import differing_rules
 from prefbench.report.staging import copy_changed, locked, stage, stage_cell
 from prefbench.store.folder import Folder
 
@@ -79,8 +78,7 @@ def _refuse(problems: Sequence[Problem], what: str, hint: str) -> None:
 
 
 def _refuse_other_rules(run: Folder, board: Folder) -> None:
-    ours = rules(read_tables(run))
-    found = list(differences(rules(read_tables(board)), ours)) if board.track.exists() else []
+    found = differing_rules(board, run) if board.track.exists() else []
     if found:
         raise PrefbenchError(
             f"{run.root} was run under other rules than {board.root}: {'; '.join(found)}",

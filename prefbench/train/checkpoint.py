@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from prefbench.config import ModelRules
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, first_line
 from prefbench.identity import digest, file_digest
 from prefbench.store.files import PARTIAL, storage_error
 from prefbench.train.adapters import has_adapters, merged
@@ -99,8 +99,3 @@ def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fold
 def weights_digest(folder: Path) -> str:
     """sha256 over a model folder's safetensors files, 64 hexadecimal digits."""
     return digest({path.name: file_digest(path) for path in sorted(folder.glob("*.safetensors"))})
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, for a message of our own."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -292,6 +292,14 @@ def test_outputs_are_judged_as_the_track_says(tmp_path: Path, track: list[object
     assert again == two, "the folder is this track's, whatever its judge left there"
 
 
+def test_harnesses_that_a_label_tells_apart_are_a_row_each(tmp_path: Path, track: list[object]) -> None:
+    text = TRACK.replace("both_orders = true\n", 'both_orders = true\n[[harness]]\nname = "alpaca_eval"\nlabel = "once"\n')
+    (tmp_path / "track.toml").write_text(text)
+    both, once, _ = score(write(tmp_path / "outputs.json", outputs()), *track)
+    assert (both["harness"], once["harness"]) == ("alpaca_eval", "alpaca_eval.once")
+    assert (both["flip_rate"], once["flip_rate"]) == (0.0, None)
+
+
 def test_questions_that_are_not_answered_are_counted(tmp_path: Path, track: list[object]) -> None:
     row, _ = score(write(tmp_path / "outputs.json", outputs(count=50)), *track)
     assert (row["n_total"], row["n_unanswered"]) == (50, 10)

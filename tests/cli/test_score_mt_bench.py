@@ -226,7 +226,7 @@ def write_answers(path: Path, model: str, answers: Mapping[str, Sequence[str]]) 
 def test_answers_are_judged_as_the_track_judges_its_own(tmp_path: Path) -> None:
     questions = Prefworld().questions("mt_bench")
     answers = {q.id: ["We sell tea."] * 2 if q.category == "writing" else list(q.references or q.turns) for q in questions}
-    row = scores(write_answers(tmp_path / "a.jsonl", "mine", answers), "--track", "prefworld")["mine"]
+    row = scores(write_answers(tmp_path / "a.jsonl", "mine", answers), "--track", "prefworld", "--out", tmp_path / "run")["mine"]
     rows = [{"id": id_, "answers": turns} for id_, turns in answers.items()]
     items = MtBench().judge(rows, PrefworldAnnotator(), Prefworld(), Calibration())
     assert row["mt_bench"] == pytest.approx(np.mean([item["score"] for item in items]))
@@ -240,4 +240,39 @@ def test_answers_without_a_track_and_with_a_gap_are_refused(tmp_path: Path) -> N
     with pytest.raises(PrefbenchError, match="nobody has judged yet"):
         invoke(path)
     with pytest.raises(PrefbenchError, match="mine has no whole answer to question 81 and 79 more"):
-        invoke(path, "--track", "prefworld")
+        invoke(path, "--track", "prefworld", "--out", tmp_path / "run")
+
+
+def test_harnesses_that_a_label_tells_apart_are_scored_each_in_a_folder_that_a_run_goes_on_in(tmp_path: Path) -> None:
+    track = tmp_path / "two.toml"
+    track.write_text(TWO)
+    questions = Prefworld(dialogue_count=2).questions("mt_bench")
+    path = write_answers(tmp_path / "a.jsonl", "mine", {q.id: ["We sell tea."] * 2 for q in questions})
+    rows = json.loads(invoke(path, "--track", track, "--out", tmp_path / "run", "--format", "json").stdout)
+    assert [(row["harness"], row["n"]) for row in rows] == [("mt_bench.short", 4), ("mt_bench.long", 4)]
+    (tmp_path / "run" / "spent.json").write_text("{}")
+    planned = CliRunner().invoke(app, ["plan", str(track), "--out", str(tmp_path / "run")], catch_exceptions=False)
+    assert planned.exit_code == 0, "what a judge spent there does not make it a stranger's folder"
+
+
+TWO = """
+[track]
+name = "two"
+version = 1
+seeds = [0]
+[source]
+name = "prefworld"
+dialogue_count = 2
+[judge]
+name = "prefworld-annotator"
+[[harness]]
+name = "mt_bench"
+label = "short"
+max_new_tokens = 8
+[[harness]]
+name = "mt_bench"
+label = "long"
+max_new_tokens = 64
+[trivial]
+rows = ["sft"]
+"""

@@ -235,17 +235,26 @@ def test_questions_and_what_judges_read_are_no_part_of_what_was_trained(folder: 
     found = source(folder, **given)
     assert found.identity() == source(folder).identity()
     asked = found.harness_identity("alpaca_eval")
-    assert asked == {"questions": {"alpaca_eval_questions": text_digest(folder / "q.json")}, "files": {"gamed": on_hub}}
+    assert asked == {"questions": {"alpaca_eval_questions": text_digest(folder / "q.json")}, "files": {"alpaca_eval_gamed": on_hub}}
     assert found.harness_identity("alpaca_eval_1") == {"questions": asked["questions"], "files": {}}
-    assert found.harness_identity("held_out") == {"questions": {}, "files": {}}
-
     write_rows(folder / "answers.jsonl", [{"question_id": 1, "choices": [{"turns": ["2"]}]}])
     before, after = (
         found.harness_identity("mt_bench"),
         source(folder, **given, mt_bench_references="answers.jsonl").harness_identity("mt_bench"),
     )
     assert after["questions"] == before["questions"]
-    assert after["files"] == {"references": text_digest(folder / "answers.jsonl")}
+    assert after["files"] == {"mt_bench_references": text_digest(folder / "answers.jsonl")}
+
+
+def test_a_harness_of_somebodys_own_depends_on_all_that_it_could_ask_for(folder: Path) -> None:
+    (folder / "q.json").write_text('[{"instruction": "Why?"}]')
+    (folder / "r.json").write_text('[{"instruction": "Why?", "output": "So."}]')
+    found = source(folder, alpaca_eval_questions="q.json", alpaca_eval_references="r.json")
+    assert found.harness_identity("verdicts") == {
+        "questions": {"alpaca_eval_questions": text_digest(folder / "q.json")},
+        "files": {"alpaca_eval_references": text_digest(folder / "r.json")},
+    }
+    assert source(folder).harness_identity("verdicts") == {"questions": {}, "files": {}}
 
 
 def test_the_identity_of_a_folder_of_pairs_follows_its_files(folder: Path) -> None:

@@ -137,6 +137,12 @@ def test_its_identity_is_the_content_of_the_folder_and_not_its_place(folder: Pat
     assert str(tmp_path) not in str(identity)
 
 
+def test_verdicts_that_were_scored_otherwise_are_another_judges(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = LocalModel(str(folder)).identity_options()
+    monkeypatch.setattr("prefbench.judges.local.SCORING_VERSION", 2)
+    assert LocalModel(str(folder)).identity_options() != before
+
+
 def test_a_hub_location_is_its_own_identity() -> None:
     place = "hf://someone/judge@" + "0" * 40
     assert LocalModel(place).locate(Path("/elsewhere")).identity_options()["model"] == place

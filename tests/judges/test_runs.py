@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from prefbench.data.files import Files
 from tests.judges.places import CELLS, IN_PROCESS, QUESTIONS, RUN, JudgedPlace
 from tests.judges.server import Fault, JudgeServer, judge_server
 
@@ -83,6 +84,17 @@ def test_a_new_run_folder_buys_nothing_that_is_kept(place: JudgedPlace) -> None:
         assert len(server.calls) == before > 0
 
 
+def test_other_questions_are_asked_again_by_a_harness_of_somebodys_own(place: JudgedPlace) -> None:
+    with judge_server() as server:
+        place.track(server)
+        assert place.run() == 0
+        before = len(server.calls)
+        questions = place.folder / "questions.json"
+        questions.write_text(questions.read_text().replace('"w0 w7"', '"w5 w9"'))
+        assert place.run() == 0
+        assert len(server.calls) == before + CELLS
+
+
 def test_workers_that_share_a_budget_never_exceed_it(place: JudgedPlace) -> None:
     with judge_server() as server:
         place.track(server, max_calls=9)
@@ -116,6 +128,16 @@ def test_a_run_that_may_exceed_its_budget_asks_first(place: JudgedPlace, capsys:
         assert words in capsys.readouterr().err
     records = "".join(path.read_text() for path in (place.folder / "run" / "records").glob("*.json"))
     assert "max_cost" not in records  # prices and limits decide nothing about a result
+
+
+def test_a_plan_tells_the_cost_without_fetching_a_model_or_reading_the_pairs(
+    place: JudgedPlace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.monkeypatch.setattr(Files, "prepare", lambda *_: pytest.fail("nothing is run for a plan"))
+    with judge_server() as server:
+        place.track(server, max_calls=100)
+        assert place.run("plan track.toml --out run --plugin harness.py") == 0
+    assert f"at most {CELLS * QUESTIONS + 1} calls" in capsys.readouterr().err
 
 
 def test_a_run_without_its_key_trains_nothing(place: JudgedPlace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,3 +71,32 @@ def test_where_the_same_data_lie_is_no_rule(tmp_path: Path) -> None:
             train = {**record["include"]["train"], "source": {"name": "nowhere", "identity": {}}}
             folder.write_record(cell, {**record, "include": {**record["include"], "train": train}})
     assert differing_rules(*map(Folder, paths)) == []
+
+
+def asked(path: Path, questions: str, judge: str) -> None:
+    """Let every cell say that it was asked these questions, and judged by that model."""
+    folder = Folder(path)
+    for cell, record in folder.records().items():
+        include = record["include"]
+        train = {**include["train"], "source": {"name": "nowhere", "identity": {}}}
+        answer = {**include["answer"], "questions": {"duel": {"duel_questions": questions}}}
+        judged = {**include["judge"], "judge": {"name": "local", "options": {"model": judge}}}
+        folder.write_record(cell, {**record, "include": {**include, "train": train, "answer": answer, "judge": judged}})
+
+
+def test_other_questions_under_the_same_file_name_are_refused(tmp_path: Path) -> None:
+    first, second = folders(tmp_path, TRACK)
+    asked(first, "00", "aa")
+    asked(second, "ff", "aa")
+    with pytest.raises(PrefbenchError, match=r"questions\.duel\.duel_questions: '00' -> 'ff'"):
+        refuse_other_rules([first, second])
+
+
+def test_a_judge_is_what_it_is_and_not_where_it_lies_or_what_it_may_cost(tmp_path: Path) -> None:
+    first, second = folders(tmp_path, f'{TRACK}\n[judge]\nname = "local"\nmodel = "elsewhere"\n')
+    write_text(Folder(first).track, f'{TRACK}\n[judge]\nname = "local"\nmodel = "judge"\nmicro_batch_tokens = 64\n')
+    asked(first, "00", "aa")
+    asked(second, "00", "aa")
+    assert differing_rules(Folder(first), Folder(second)) == []
+    asked(second, "00", "bb")
+    assert differing_rules(Folder(first), Folder(second)) == ["judge.options.model: 'aa' -> 'bb'"]

@@ -56,6 +56,12 @@ def test_scripts_that_make_a_tracks_data_belong_to_it(board: Folder) -> None:
     assert strays(board) == []
 
 
+def test_what_its_judge_is_asked_belongs_to_a_track_and_other_texts_do_not(board: Folder) -> None:
+    write_text(board.root / "mt_bench_prompts.jsonl", "{}")
+    write_text(board.root / "pairs.jsonl", "{}")
+    assert strays(board) == ["pairs.jsonl"]
+
+
 def test_a_run_folder_keeps_what_it_goes_on_with(tmp_path: Path) -> None:
     run = write_board(tmp_path / "runs" / "tiny")
     render(run.root, HARNESSES)

@@ -260,7 +260,7 @@ def test_cells_that_saw_other_pairs_are_refused_whatever_their_track_file_says(r
     write_cell(other, ("ipo", "uniform", 5), run.items(CELL))
     change_rekeyed(other, "ipo.uniform.s5", lambda found: found["include"]["train"].update(source={"pairs": "others"}))
     message = refusal(other, board)
-    assert "would not pass the check" in message
+    assert "was run under other rules" in message
     assert "source.pairs: 'those' -> 'others'" in message
 
 

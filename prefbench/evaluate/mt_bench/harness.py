@@ -37,7 +37,7 @@ class MtBench(Harness):
     grading: str = hyper(SINGLE, choices=(SINGLE, PAIRWISE), doc="each answer alone, or beside the baseline's in both orders")
     temperature: float = hyper(0.7, low=0.0, doc="of the answers")
     by_category: bool = hyper(False, doc="FastChat's own temperature for each category that it names, instead of the one above")
-    top_p: float = hyper(1.0, low=0.0, high=1.0, doc="share of probability that answers are drawn from")
+    top_p: float = hyper(1.0, low=0.01, high=1.0, doc="share of the probability that answers are drawn from")
     max_new_tokens: int = hyper(64, low=1, doc="limit of an answer, each turn")
 
     # ---------------------------------------------------------------- answers

@@ -1,0 +1,33 @@
+"""A track whose harnesses and judge are lent to outputs that were made elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from prefbench.errors import PrefbenchError
+
+if TYPE_CHECKING:
+    from prefbench.api import Harness
+    from prefbench.run import RunOptions
+    from prefbench.workshop import Workshop
+
+H = TypeVar("H", bound="Harness")
+
+
+def lent(options: RunOptions, kind: type[H], name: str) -> tuple[Workshop, dict[str, H]]:
+    """The track's workshop, and its harnesses of a kind by name or by name and label. Raises PrefbenchError where it has none.
+
+    What the judge spends is counted in the run folder, so that the folder is made to say by its track file whose it is.
+    """
+    from prefbench.cache import cache_folder
+    from prefbench.run import keep_track, plan_run
+    from prefbench.workshop import Site, Workshop
+
+    planned = plan_run(options)
+    shop = Workshop(Site(planned.track, options.plugin_files, planned.folder.root, cache_folder(), planned.planner.dtype))
+    harnesses = {key: harness for key, harness in shop.harnesses.items() if isinstance(harness, kind)}
+    if not harnesses:
+        raise PrefbenchError(f"{options.track}: no harness {name}", f'add [[harness]] with name = "{name}" to the track')
+    if not planned.folder.track.exists():
+        keep_track(planned)
+    return shop, harnesses
