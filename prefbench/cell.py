@@ -260,10 +260,12 @@ class CellRun:
 
     def _judge(self, clocks: Clocks) -> dict[str, str]:
         judged = {}
-        for name, harness in self.shop.harnesses.items():
-            rows = read_lines(self._lines("answers", name))
-            items = harness.judge(rows, self.shop.judge, self.shop.source, self.shop.calibration(name))
-            judged[name] = write_lines(self._lines("judged", name), checked_items(name, items))
+        calibrations = {name: self.shop.calibration(name) for name in self.shop.harnesses}
+        with self.shop.asking() as judge:
+            for name, harness in self.shop.harnesses.items():
+                rows = read_lines(self._lines("answers", name))
+                items = harness.judge(rows, judge, self.shop.source, calibrations[name])
+                judged[name] = write_lines(self._lines("judged", name), checked_items(name, items))
         return judged
 
     def _score(self, training: Mapping[str, Any]) -> dict[str, Any]:

@@ -143,6 +143,14 @@ class Workshop:
         judge = self.planner.judge(self.track.judge).opened(self.folder.root)
         return Kept(judge, judgments_of(judge, self.site.cache), lambda progress: self.report(progress)) if judge.kept else judge
 
+    @contextmanager
+    def asking(self) -> Iterator[Judge]:
+        """The judge for the time of some questions; the memory that they took is given back, because training needs it."""
+        try:
+            yield self.judge
+        finally:
+            self.judge.release()
+
     @cached_property
     def harnesses(self) -> dict[str, Harness]:
         """The track's harnesses by name."""
@@ -260,8 +268,9 @@ class Workshop:
         stored = read_or_set_aside(path, read_sealed)
         if stored is None:
             kept = KeptAnswers(path.with_name(f"{key}.answers.jsonl"), key)
-            with self.policy(self.reference, self.source.models()["sft"], CALIBRATION_SEED, Progress(self.report, kept)) as policy:
-                made = self.harnesses[harness].calibrate(policy, self.judge, self.source)
+            progress = Progress(self.report, kept)
+            with self.asking() as judge, self.policy(self.reference, self.source.models()["sft"], CALIBRATION_SEED, progress) as policy:
+                made = self.harnesses[harness].calibrate(policy, judge, self.source)
             write_sealed(path, {"texts": dict(made.texts), "numbers": dict(made.numbers)})
             kept.remove()
             stored = read_sealed(path)

@@ -73,11 +73,15 @@ class Calibration:
 
 @dataclass(frozen=True)
 class JudgeLoad:
-    """What a judge is asked, at most: requests, the characters of their messages, and the tokens of their replies, all together."""
+    """What a judge is asked, at most: requests, the characters of their messages, and the tokens of their replies, all together.
+
+    ``open_replies`` is how many of the requests leave the length of the reply to the judge; ``reply_tokens`` are those of the others.
+    """
 
     requests: int = 0
     prompt_characters: int = 0
     reply_tokens: int = 0
+    open_replies: int = 0
 
 
 class Harness(Component, ABC):

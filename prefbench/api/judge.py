@@ -49,6 +49,8 @@ class Tariff:
     max_calls: int = 0
     max_total_tokens: int = 0
     max_cost: float = 0.0
+    reply_limit: int = 0
+    """Tokens of a reply, at most, where the request says nothing about it."""
 
     def cost(self, prompt_tokens: float, reply_tokens: float) -> float:
         """In the currency of the prices."""
@@ -85,6 +87,10 @@ class Judge(Component, ABC):
         Raises PrefbenchError where it cannot be asked, such as without a key.
         """
         return self
+
+    def release(self) -> None:
+        """Give back the memory that asking it took, such as a model's; it may be asked again."""
+        return
 
     @abstractmethod
     def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:

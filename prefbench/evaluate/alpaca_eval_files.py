@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import json
 import math
-import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +12,7 @@ from typing import Any
 
 from prefbench.api import Question
 from prefbench.errors import PrefbenchError, shortened
+from prefbench.evaluate.json_files import described, read_objects, read_text
 
 Key = int | str
 """What a file names a question by: its row in AlpacaEval's set, counted from 0, or its instruction."""
@@ -76,38 +73,6 @@ def question_key(row: Mapping[str, Any]) -> Key | None:
 def set_row(row: Mapping[str, Any]) -> int | None:
     """The row of the set that a row says it is about."""
     return next((row[name] for name in POSITIONS if isinstance(row.get(name), int)), None)
-
-
-def read_objects(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON list or of JSONL, gzipped or not. Raises PrefbenchError when the file holds anything else."""
-    text = _text(path)
-    try:
-        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise PrefbenchError(f"{path}: not JSON: {error}", "give a JSON list of objects, or one JSON object per line") from None
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise PrefbenchError(f"{path}: holds no JSON objects", "give a JSON list of objects, or one JSON object per line")
-    return rows
-
-
-def stem(path: Path) -> str:
-    """A file's name without what says that it is JSON, and packed."""
-    return re.sub(r"\.(jsonl?|gz)(?=\.|$)", "", path.name)
-
-
-def described(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many rows there are, and the fields of the first."""
-    return f"{len(rows)} rows with {', '.join(map(str, rows[0])) or 'no fields'}"
-
-
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        return (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error) as error:
-        raise PrefbenchError(f"{path}: cannot be read: {error}", "give a file that is there and whole") from None
-    except UnicodeDecodeError as error:
-        raise PrefbenchError(f"{path}: not UTF-8: {error}", "alpaca-eval's files are UTF-8") from None
 
 
 # ---------------------------------------------------------------- calibration tables
@@ -177,7 +142,7 @@ def _gamed(path: Path, rows: Sequence[Mapping[str, str]]) -> dict[str, dict[Key,
 
 
 def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    rows = list(csv.DictReader(io.StringIO(_text(path), newline="")))
+    rows = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
     missing = [column for column in columns if not rows or column not in rows[0]]
     if missing or not rows:
         raise PrefbenchError(f"{path}: no table with {', '.join(missing) or 'rows'}", "give alpaca-eval's own CSV, or one like it")

@@ -95,8 +95,8 @@ class Annotator:
 
     @property
     def reply_tokens(self) -> int:
-        """How long a reply may be."""
-        return int(self.parameters.get("max_tokens", 1))
+        """How long a reply may be; 0 where that is left to the judge."""
+        return int(self.parameters.get("max_tokens", 0))
 
 
 def _fill(template: str, texts: Mapping[str, str]) -> str:

@@ -12,10 +12,7 @@ from prefbench.errors import PrefbenchError, shortened
 from prefbench.evaluate.alpaca_eval_files import Outputs, read_outputs
 from prefbench.evaluate.annotators import OWN, load_annotator
 from prefbench.evaluate.pairwise import Comparison, Verdict, verdicts
-from prefbench.evaluate.questions import questions_of
-
-CHARACTERS_PER_TOKEN = 5
-"""Of an answer, at most, for the estimate of what judging costs."""
+from prefbench.evaluate.questions import CHARACTERS_PER_TOKEN, questions_of
 
 DECIMALS = 8
 """Kept of every preference: a win rate in percent is then right to a millionth."""
@@ -111,7 +108,7 @@ class HeadToHead(Harness):
         times = answers * (2 if self.both_orders else 1)
         requests = times * len(questions)
         characters = times * texts + requests * annotator.characters
-        return JudgeLoad(requests, characters, requests * annotator.reply_tokens)
+        return JudgeLoad(requests, characters, requests * annotator.reply_tokens, open_replies=0 if annotator.reply_tokens else requests)
 
     def _baseline(self, calibration: Calibration, id_: str) -> str:
         try:

@@ -18,6 +18,8 @@ from prefbench.errors import PrefbenchError
 from prefbench.judges.client import Client, Server, StoppedError
 from prefbench.judges.spending import LEDGER, Ledger
 
+PRICES_AND_LIMITS = ("prompt_price", "reply_price", "max_calls", "max_total_tokens", "max_cost")
+
 
 @dataclass
 class Endpoint(Judge):
@@ -59,8 +61,8 @@ class Endpoint(Judge):
     @property
     def tariff(self) -> Tariff | None:
         """Its prices and limits; None where it has neither."""
-        found = Tariff(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Tariff)})
-        return None if found == Tariff() else found
+        found = {name: getattr(self, name) for name in PRICES_AND_LIMITS}
+        return Tariff(**found, reply_limit=self.max_tokens) if any(found.values()) else None
 
     def opened(self, folder: Path) -> Endpoint:
         """A copy that counts what it spends in the run folder. Raises PrefbenchError where the variable that holds the key is not set."""

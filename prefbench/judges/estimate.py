@@ -55,9 +55,11 @@ def estimate(judge: Judge, harnesses: Mapping[str, Harness], source: Source, cel
         return None
     expected = Spent()
     for harness in harnesses.values():
-        expected = expected.plus(_tokens(harness.judge_load(source), cells)).plus(_tokens(harness.calibration_load(source), 1))
+        for load, times in ((harness.judge_load(source), cells), (harness.calibration_load(source), 1)):
+            expected = expected.plus(_tokens(load, times, judge.tariff.reply_limit))
     return Estimate(judge.name, judge.tariff, cells, expected, spent_in(folder))
 
 
-def _tokens(load: JudgeLoad, times: int) -> Spent:
-    return Spent(times * load.requests, times * math.ceil(load.prompt_characters / CHARACTERS_PER_TOKEN), times * load.reply_tokens)
+def _tokens(load: JudgeLoad, times: int, reply_limit: int) -> Spent:
+    prompt = math.ceil(load.prompt_characters / CHARACTERS_PER_TOKEN)
+    return Spent(times * load.requests, times * prompt, times * (load.reply_tokens + load.open_replies * reply_limit))

@@ -48,6 +48,10 @@ class Kept(Judge):
         """That of the judge behind it."""
         return self.behind.tariff
 
+    def release(self) -> None:
+        """Likewise."""
+        self.behind.release()
+
     def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """One reply per request, in order, kept or new. Raises what the judge behind it raises; what came before is kept."""
         found = dict(self.replies(requests))

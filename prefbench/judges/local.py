@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from prefbench.api import Judge, JudgeReply, JudgeRequest, Message, hyper
+from prefbench.config import ModelRules
 from prefbench.data.content import model_identity
 from prefbench.data.locations import fetch_model, located, refuse_web_model
 from prefbench.data.tokens import encode, render
@@ -45,6 +46,8 @@ class LocalModel(Judge):
     kept: ClassVar[bool] = True
 
     model: str = hyper(dataclasses.MISSING, doc="Hugging Face folder, or hf://OWNER/NAME@COMMIT")
+    weights: str = hyper("float32", choices=("float32", "bfloat16"), doc="dtype of the weights in memory")
+    attention: str = hyper("sdpa", choices=("sdpa", "eager", "flash_attention_2"), doc="attention implementation")
     dtype: str = hyper("auto", choices=("auto", "float32", "bfloat16"), doc="of the matrix products; auto is bfloat16 on a GPU that has it")
     max_new_tokens: int = hyper(512, low=1, doc="tokens of a written answer, at most, where a request names no verdicts")
     micro_batch_tokens: int = hyper(16384, low=1, identity=False, doc="tokens of one forward, padding included")
@@ -61,7 +64,7 @@ class LocalModel(Judge):
     def identity_options(self) -> dict[str, Any]:
         """The options; instead of a path the digest of the folder's content, the dtype that this machine computes in, and the version of how
         verdicts are scored."""
-        own = {"model": model_identity(self.model), "dtype": compute_dtype(self.dtype), "scoring": SCORING_VERSION}
+        own = {"model": model_identity(self.model), "dtype": self._compute_dtype, "scoring": SCORING_VERSION}
         return {**super().identity_options(), **own}
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
@@ -83,7 +86,16 @@ class LocalModel(Judge):
 
     @cached_property
     def _scorer(self) -> Scorer:
-        return make_scorer(load_model(self._folder, device()), compute_dtype(self.dtype))
+        rules = ModelRules(weights=self.weights, attention=self.attention)
+        return make_scorer(load_model(self._folder, device(), rules), self._compute_dtype)
+
+    @property
+    def _compute_dtype(self) -> str:
+        return compute_dtype(self.dtype, self.weights)
+
+    def release(self) -> None:
+        """Let the model go; it is loaded again when it is asked again."""
+        self.__dict__.pop("_scorer", None)
 
     def _reply(self, request: JudgeRequest) -> JudgeReply:
         prompt = self._rendered(request.messages)

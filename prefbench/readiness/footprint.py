@@ -55,9 +55,9 @@ class Shape:
         return kept + (2.5 * self.heads * length if attention == "eager" else 0.0)
 
 
-def judge_bytes(folder: Path) -> int:
-    """Bytes of the weights of a judge on this machine, as it is loaded: in float32."""
-    return FULL * _count(_without_memory(folder, trust_remote_code=False))
+def judge_bytes(folder: Path, weights: str) -> int:
+    """Bytes of the weights of a judge on this machine, of dtype ``weights``."""
+    return getattr(torch, weights).itemsize * _count(_without_memory(folder, trust_remote_code=False))  # type: ignore[no-any-return]
 
 
 def _without_memory(folder: Path, trust_remote_code: bool) -> PreTrainedModel:

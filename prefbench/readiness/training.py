@@ -80,7 +80,7 @@ def _judge_memory(training: Training) -> tuple[int, str]:
     if folder is None:
         return 0, ", without the judge's model, which is not here"
     try:
-        return judge_bytes(folder), ""
+        return judge_bytes(folder, training.judge.options()["weights"]), ""
     except Exception as error:  # as with the trained model's configuration
         return 0, f", without the judge's model: {error}"
 

@@ -12,6 +12,7 @@ from prefbench.api import JudgeLoad, JudgeRequest, Message, Question
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.mt_bench.files import PAIRWISE, SINGLE, Answers
 from prefbench.evaluate.mt_bench.reading import LETTERS, RATINGS
+from prefbench.evaluate.questions import CHARACTERS_PER_TOKEN
 from prefbench.evaluate.stand_ins import replaced, stand_ins
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 PARAMETERS = {"temperature": 0, "max_tokens": 2048}
 """What FastChat sends with the messages."""
-CHARACTERS_PER_TOKEN = 5
-"""Of an answer, at most, for the estimate of what judging costs."""
 
 _POLICY, _BASELINE, _JUDGE = "policy", "baseline", "judge"
 
