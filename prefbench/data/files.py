@@ -164,7 +164,9 @@ class Files(Source):
         for harness, ids in self._near_duplicates(cache).items():
             if ids:
                 first = next(shortened(question.turns[0]) for question in self.questions(harness) if question.id == ids[0])
-                found.append(f"{counted(len(ids), 'question')} of {harness} nearly in the training prompts ({threshold}), the first is {first}")
+                found.append(
+                    f"{counted(len(ids), 'question')} of {harness} nearly in the training prompts ({threshold}), the first is {first}"
+                )
         return found
 
     def _list_bad_rows(self, file: PairFile, cache: Path) -> Path:
