@@ -153,6 +153,7 @@ def test_the_track_for_a_model_of_ones_own_runs_as_it_is_printed(
 ) -> None:
     """On a smaller model, and a set of 60 questions of its own."""
     monkeypatch.setenv("JUDGE_KEY", "anything")
+    monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path / "cache"))  # where replies are kept, which another test run would find
     good_folder(tmp_path)
     (tmp_path / "sft").rename(tmp_path / "model")
     questions = [{"instruction": f"w{i % 40} w{i // 40}"} for i in range(60)]
@@ -166,7 +167,7 @@ def test_the_track_for_a_model_of_ones_own_runs_as_it_is_printed(
         (tmp_path / "my-track.toml").write_text(track.replace("http://127.0.0.1:8766/v1", server.url))
         monkeypatch.chdir(tmp_path)
         assert prefbench("run my-track.toml --only dpo --seeds 1 --in-process --format json", monkeypatch) == 0
-        assert len(server.calls) == 120
+        assert 100 < len(server.calls) <= 120  # a reply that both cells need is asked for once
     board = json.loads(capsys.readouterr().out)
     assert {row["method"]: 0.3 < row["win_rate"] < 0.7 for row in board} == {"dpo": True, "sft": True}  # a coin's
     for row in board:  # with a coin the length control may find that lengths explain nothing, and says so
