@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -15,6 +16,7 @@ from prefbench.config import read_track
 from prefbench.registry import load_registry
 from prefbench.testing.running import contract_for, run_checks
 from tests.bad_input.place import TRACK, good_folder, prefbench
+from tests.judges.server import judge_server
 from tests.plugin_site import PluginSite
 
 ROOT = Path(__file__).parents[1]
@@ -141,3 +143,32 @@ def test_the_page_on_a_method_of_your_own_from_its_first_command_to_a_row_on_a_b
             assert shown in ("", printed)
     assert failed == ["python -m pytest prefbench-my-loss"]
     assert "my-loss,uniform,3," in (tmp_path / "reader" / "leaderboards" / "prefworld" / "board.csv").read_text()
+
+
+# ---------------------------------------------------------------- a model of one's own
+
+
+def test_the_track_for_a_model_of_ones_own_runs_as_it_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a smaller model, and a set of 60 questions of its own."""
+    monkeypatch.setenv("JUDGE_KEY", "anything")
+    monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path / "cache"))  # where replies are kept, which another test run would find
+    good_folder(tmp_path)
+    (tmp_path / "sft").rename(tmp_path / "model")
+    questions = [{"instruction": f"w{i % 40} w{i // 40}"} for i in range(60)]
+    (tmp_path / "questions.json").write_text(json.dumps(questions))
+    (tmp_path / "references.json").write_text(json.dumps([{**row, "output": "w1 w2"} for row in questions]))
+    gamed = [f"{model},{i},{sign * (1 + i % 3)},0.5" for model, sign in (("wordy", 1), ("terse", -1)) for i in range(60)]
+    (tmp_path / "df_gamed.csv").write_text("\n".join(["model,index,std_delta_len,preference", *gamed]))
+    (tmp_path / "instruction_difficulty.csv").write_text("\n".join(["index,instruction_difficulty", *(f"{i},{i % 7}" for i in range(60))]))
+    track = blocks("your-own-model.md", "toml")[0]
+    with judge_server() as server:
+        (tmp_path / "my-track.toml").write_text(track.replace("http://127.0.0.1:8766/v1", server.url))
+        monkeypatch.chdir(tmp_path)
+        assert prefbench("run my-track.toml --only dpo --seeds 1 --in-process --format json", monkeypatch) == 0
+        assert 100 < len(server.calls) <= 120  # a reply that both cells need is asked for once
+    board = json.loads(capsys.readouterr().out)
+    assert {row["method"]: 0.3 < row["win_rate"] < 0.7 for row in board} == {"dpo": True, "sft": True}  # a coin's
+    for row in board:  # with a coin the length control may find that lengths explain nothing, and says so
+        assert (row.get("length_controlled_win_rate") is None) == ("cross-validation" in row["refused"])

@@ -18,7 +18,7 @@ from prefbench.data.preference_files import PairFile, first_pair, read_pairs
 from prefbench.data.question_files import alpaca_eval_questions, mt_bench_questions
 from prefbench.data.rows import Table
 from prefbench.data.splits import is_held_out, labelled
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, shortened
 from prefbench.identity import digest
 from prefbench.store.files import write_json
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
@@ -165,8 +165,9 @@ class Files(Source):
         threshold = f"{SHARED:.0%} or more of their {WORDS}-word sequences are in one prompt"
         for harness, ids in self._near_duplicates(cache).items():
             if ids:
+                first = next(shortened(question.turns[0]) for question in self.questions(harness) if question.id == ids[0])
                 found.append(
-                    f"{counted(len(ids), 'question')} of {harness} nearly in the training prompts ({threshold}), the first is {ids[0]}"
+                    f"{counted(len(ids), 'question')} of {harness} nearly in the training prompts ({threshold}), the first is {first}"
                 )
         return found
 

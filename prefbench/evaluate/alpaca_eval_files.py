@@ -37,7 +37,15 @@ class Outputs:
         return tuple(key for key in self.keys if isinstance(key, str))
 
     def by_id(self, questions: Sequence[Question]) -> dict[str, str]:
-        """The answers by question id; a question that the file does not answer is left out."""
+        """The answers by question id; a question that the file does not answer is left out.
+
+        Raises PrefbenchError where rows are named that the set does not have: the questions are then a part of it, and the answers other ones.
+        """
+        if not self.instructions and (last := max(key for key in self.keys if isinstance(key, int))) >= len(questions):
+            raise PrefbenchError(
+                f"{self.path}: names questions by their row, up to {last}, and there are {len(questions)} questions",
+                "ask the whole set, or give outputs whose rows have an `instruction`",
+            )
         places = self.places(questions)
         return {places[key]: text for key, text in zip(self.keys, self.texts, strict=True) if key in places}
 

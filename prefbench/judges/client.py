@@ -27,14 +27,14 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0
 """Seconds before the first retry; they double with each further one up to the second number."""
 PATIENCE = 600.0
 """The longest Retry-After, in seconds, that is waited for; a server that wants more is one to come back to."""
+NOT_CONNECTED = ("ConnectError", "ConnectTimeout")
+"""Failures before anything was sent, by name: which HTTP library the client's versions stand on differs."""
 REFUSED_AT_FIRST = 8
 """When so many requests are refused before one is answered, it is no matter of their content."""
 
 _UNSUPPORTED = re.compile(r"unsupported|not support|unknown|unrecogni[sz]ed|not permitted|not allowed|unexpected", re.IGNORECASE)
 _OPTIONAL = ("max_tokens", "temperature", "top_p", "top_logprobs", "logprobs", "seed", "reasoning_effort")
 """What a server may refuse, and a request can go without; ``max_tokens`` goes under its newer name."""
-_NEVER_SENT = ("ConnectError", "ConnectTimeout")
-"""Errors of httpx, or of the package that openai has in its place, where no connection came about: nobody can have billed that."""
 _TOGETHER = {"logprobs": {"logprobs", "top_logprobs"}, "top_logprobs": {"logprobs", "top_logprobs"}}
 
 
@@ -153,8 +153,8 @@ class Client:
         except openai.APIStatusError as error:
             return self._refusal(error, body, worst)
         except openai.APIConnectionError as error:  # what was sent may have been answered, and billed: it stays reserved
-            if type(error.__cause__).__name__ in _NEVER_SENT:
-                self.ledger.settle(worst, Spent(1))
+            if type(error.__cause__).__name__ in NOT_CONNECTED:  # nothing was sent
+                self.ledger.settle(worst, Spent())
             raise _RetryError(self.server.scrubbed(str(error.__cause__ or error))) from None
         except (ValueError, LookupError, TypeError, AttributeError):
             raise _RetryError("the server's answer is no chat completion") from None

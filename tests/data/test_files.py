@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from prefbench.api import content_id
 from prefbench.data.content import text_digest
 from prefbench.data.files import Files
 from prefbench.data.plugin import prefbench_sources
@@ -388,13 +387,12 @@ def test_a_model_and_its_questions_may_be_on_the_hub(folder: Path, hub: Hub) -> 
 
 def test_questions_that_a_training_prompt_repeats_are_reported_and_looked_for_once(folder: Path) -> None:
     (folder / "q.json").write_text('[{"instruction": "P7!"}, {"instruction": "Something else?"}]')
-    first = content_id("P7!")
     for _ in range(2):
         told: list[str] = []
         source(folder, alpaca_eval_questions="q.json").prepare(folder / "cache", told.append)
         assert told[1:] == [
             "files: 1 question of alpaca_eval nearly in the training prompts (50% or more of their 8-word sequences are in one prompt), "
-            f"the first is {first}"
+            "the first is 'P7!'"
         ]
     assert len(list((folder / "cache" / "overlap").iterdir())) == 1
 

@@ -120,6 +120,12 @@ def test_references_that_name_rows_answer_the_questions_in_their_order(world: An
     assert made.numbers["difficulty"][asked[3].id] == 0.3
 
 
+def test_references_that_name_rows_are_refused_beside_a_part_of_the_set(world: Any, asked: list[Question], tmp_path: Path) -> None:
+    references = write(tmp_path / "o.json", [{"idx": i, "output": row["output"]} for i, row in enumerate(outputs(asked))])
+    with pytest.raises(PrefbenchError, match=rf"names questions by their row, up to {COUNT - 1}, and there are {COUNT - 40} questions"):
+        AlpacaEval().calibrate(None, world.length_lover(), source(world, asked[40:], references=references))  # type: ignore[arg-type]
+
+
 def test_a_subset_of_the_questions_keeps_its_own_difficulties(world: Any, asked: list[Question], tmp_path: Path) -> None:
     references = write(tmp_path / "o.json", outputs(asked))
     made = AlpacaEval().calibrate(

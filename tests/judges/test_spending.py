@@ -61,12 +61,12 @@ def test_a_failed_attempt_that_may_have_been_billed_stays_reserved_and_a_refused
         assert (spent.calls, spent.reply_tokens) == (1, tokens)
 
 
-def test_a_server_that_is_not_there_takes_no_tokens(tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_uses_up_no_budget(tmp_path: Path) -> None:
     with judge_server() as server:
-        judge = endpoint(server, retries=1).opened(tmp_path)
-    with pytest.raises(PrefbenchError, match="failed 2 times in a row"):
+        judge = endpoint(server, retries=3, max_calls=10).opened(tmp_path)
+    with pytest.raises(PrefbenchError, match="4 times in a row"):
         judge.judge([compared(0)])
-    assert spent_in(tmp_path) == Spent(2)
+    assert spent_in(tmp_path) == Spent()
 
 
 def test_retries_are_paid_for() -> None:

@@ -80,6 +80,8 @@ def conversation(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 def messages_of(name: str, value: Any) -> list[Message]:
     """Messages with a role and a text. A further key that holds anything, such as a tool call, would be lost: it makes the row bad."""
+    if value is None:
+        bad(f"{name} is missing")
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         bad(f"{name} is neither text nor a list of messages")
     for message in value:

@@ -33,7 +33,7 @@ def test_other_names_of_the_scores_give_the_same_columns() -> None:
     [
         ({"prompt": "Who?"}, "chosen does not begin with the prompt"),
         ({"rejected": talk("Who?", "No.")}, "not the same conversation"),
-        ({"rejected": None}, "rejected is neither text nor a list"),
+        ({"rejected": None}, "rejected is missing"),
         ({"score_chosen": "N/A"}, "no number in 'score_chosen'"),
     ],
 )
