@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from prefbench.engine.tasks import Event
+from prefbench.engine.tasks import NEEDS_FAILED, Event
 from prefbench.plan import described
 from prefbench.run import Planned
 
@@ -87,6 +87,8 @@ class Progress:
             self.bar.advance(self.total)
             self.bar.update(self.total, left=self._time_left())
         outcome = ended(event)
+        if needs_failed(event):
+            outcome = "not run, because what it needs failed"  # which was told when it did
         if outcome != "done" or not self.console.is_terminal:
             self.say(f"{event.task}: {outcome} ({took:.1f} s)")
 
@@ -107,6 +109,11 @@ class Progress:
             rate = state["pairs"] / (time.perf_counter() - state["since"])
             parts += [f"step {state['step']}/{state['steps']}", f"loss {state['loss']:.4f}", f"{rate:.0f} pairs/s"]
         return "  ".join(part for part in parts if part)
+
+
+def needs_failed(event: Event) -> bool:
+    """Whether a task never began, because another one failed."""
+    return event.kind == "failed" and event.data["type"] == NEEDS_FAILED
 
 
 def ended(event: Event) -> str:

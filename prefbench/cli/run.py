@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,14 +51,22 @@ def run(
         result = run_track(options, progress.event, progress.plan, progress.say)
     print_rows(rows_for(result.board, format.value), format.value, title=result.board.title)
     progress.say(f"written to {options.out}: board.csv, README.md, forest.png, records, items")
-    for cell, message in result.failed.items():
-        progress.say(f"failed: {cell}: {message}")
+    for message, cells in cells_by_message(result.failed).items():
+        progress.say(f"failed: {', '.join(cells)}: {message}")
     if result.failed:
         progress.say("a failed cell runs again with --retry-failed; what its worker printed is under logs/ of the run folder")
     if result.stopped:
         progress.say(f"stopped: {result.stopped}; go on with:\n  {shlex.join(['prefbench', *sys.argv[1:]])}")
     if code := exit_code(result):
         raise typer.Exit(code)
+
+
+def cells_by_message(failed: Mapping[str, str]) -> dict[str, list[str]]:
+    """The cells that failed, by what they failed of: what all of them need fails once, and is told once."""
+    cells: dict[str, list[str]] = {}
+    for cell, message in failed.items():
+        cells.setdefault(message, []).append(cell)
+    return cells
 
 
 def exit_code(result: RunResult) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from prefbench.config import LoraRules, Named, Track, resolved
 from prefbench.data.locations import HubLocation, is_on_hub
 from prefbench.plan import Cell
-from prefbench.report.layout import ordered
+from prefbench.report.layout import Metric, ordered
 from prefbench.report.rows import label_of, written_options
 from prefbench.store.provenance import packages
 
@@ -124,6 +124,17 @@ def _scores(trained: Trained) -> str:
     if not trained.metrics:
         return "Not scored yet."
     rows = [(metric, trained.metrics[metric.name]) for metric in ordered(trained.metrics)]
+    return "\n\n".join([f"{_judged(trained.cell)}.", _score_table(rows)])
+
+
+def _judged(cell: Cell) -> str:
+    """Which harnesses asked what, and which judge: a score means nothing without them."""
+    harnesses = [_called(name, found["options"]) for name, found in cell.include["answer"]["harnesses"].items()]
+    judge = cell.include["judge"]["judge"]
+    return "; ".join([*harnesses, *([f"judged by {_called(judge['name'], judge['options'])}"] if judge else [])])
+
+
+def _score_table(rows: Iterable[tuple[Metric, Mapping[str, Any]]]) -> str:
     return _table(
         ("Metric", "Value", "Questions"),
         ((metric.title + (" (%)" if metric.percent else ""), metric.number(found["value"]), str(found["n"])) for metric, found in rows),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.text import Text
 
 from prefbench.cli.progress import Progress
-from prefbench.engine.tasks import Event
+from prefbench.cli.run import cells_by_message
+from prefbench.engine.tasks import NEEDS_FAILED, Event
 from prefbench.record import Outcome
 
 CELL = "dpo.uniform.s0"
@@ -42,3 +43,18 @@ def test_a_finished_cell_advances_the_bar_and_an_error_stays_as_a_line(capsys):
     assert progress.bar.tasks[0].completed == 2
     assert shown(progress) == ""
     assert "ipo.uniform.s0: ValueError: no" in capsys.readouterr().err
+
+
+def test_what_every_cell_needed_is_told_once(capsys):
+    progress = Progress()
+    progress.event(Event("failed", "calibrate alpaca_eval", {"type": "PrefbenchError", "message": "no reference", "frames": []}))
+    for cell in (CELL, "ipo.uniform.s0"):
+        needed = {"type": NEEDS_FAILED, "message": "needs calibrate alpaca_eval, which failed: no reference", "frames": []}
+        progress.event(Event("failed", cell, needed))
+    said = capsys.readouterr().err
+    assert said.count("no reference") == 1
+    assert "ipo.uniform.s0: not run, because what it needs failed" in said
+    assert cells_by_message({CELL: "no reference", "ipo.uniform.s0": "no reference", "x": "other"}) == {
+        "no reference": [CELL, "ipo.uniform.s0"],
+        "other": ["x"],
+    }

@@ -262,6 +262,11 @@ def check(load: Any, judge: Any, requests: int) -> None:
     assert characters <= load.prompt_characters <= max(2.5 * characters, 0)
 
 
+def test_a_verdict_whose_length_is_the_judges_own_is_counted_as_that(world: Any, asked: list[Question]) -> None:
+    load = AlpacaEval().judge_load(source(world, asked))
+    assert (load.reply_tokens, load.open_replies) == (0, COUNT)
+
+
 def test_a_written_verdict_is_counted_at_its_full_length(world: Any, asked: list[Question], tmp_path: Path) -> None:
     given = source(world, asked, "alpaca_eval_1", references=write(tmp_path / "o.json", outputs(asked)))
     assert AlpacaEval1().judge_load(given).reply_tokens == 100 * COUNT

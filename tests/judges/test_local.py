@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
+import weakref
 from pathlib import Path
 from typing import ClassVar
 
@@ -126,6 +128,23 @@ def test_replies_come_one_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatc
     first = next(replies)
     monkeypatch.setattr(judge, "_reply", lambda _: pytest.fail("asked for more than was taken"))
     assert first == (0, LocalModel(str(folder)).judge([compared(0)])[0])
+
+
+def test_a_model_that_was_let_go_is_loaded_again_and_says_the_same(folder: Path) -> None:
+    judge = LocalModel(str(folder))
+    model = weakref.ref(judge._scorer.model)
+    before = judge.judge([compared(0)])
+    judge.release()
+    gc.collect()
+    assert model() is None
+    assert judge.judge([compared(0)]) == before
+
+
+def test_weights_in_bfloat16_take_half_the_memory_and_are_another_judge(folder: Path) -> None:
+    whole, half = LocalModel(str(folder)), LocalModel(str(folder), weights="bfloat16", dtype="bfloat16")
+    assert half._scorer.model.dtype == torch.bfloat16
+    assert half.identity_options() != whole.identity_options()
+    assert half.judge([compared(0)])[0].log_probs == pytest.approx(whole.judge([compared(0)])[0].log_probs, abs=0.5)
 
 
 def test_its_identity_is_the_content_of_the_folder_and_not_its_place(folder: Path, tmp_path: Path) -> None:

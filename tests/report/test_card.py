@@ -79,6 +79,13 @@ def test_scores_are_those_of_a_board_with_their_numbers_of_questions():
     assert "Not scored yet." in unscored
 
 
+def test_scores_come_with_what_was_asked_and_who_judged():
+    harnesses = (Named("alpaca_eval", {"annotator": "weighted_alpaca_eval_gpt4_turbo"}),)
+    text = card_of(dataclasses.replace(TRACK, harnesses=harnesses, judge=Named("prefworld-annotator", {"length_bias": 0.25}))).text
+    assert "annotator=weighted_alpaca_eval_gpt4_turbo" in text
+    assert "judged by prefworld-annotator (length_bias=0.25)." in text
+
+
 def test_the_hub_reads_the_base_model_the_data_and_no_licence():
     pairs = f"hf://datasets/some/pairs@{COMMIT}/data/train.parquet"
     data = card_of(model=f"hf://some/model@{COMMIT}", pairs_file=pairs, held_out_file=pairs).data.to_dict()
