@@ -17,7 +17,7 @@ from prefbench.columns.compute import ColumnValues, Context, column_values, pair
 from prefbench.columns.reference import ReferenceColumn, reference_column, reference_key
 from prefbench.columns.trained import Training
 from prefbench.config import UNTRAINED, Named, Row, Track, resolved
-from prefbench.data.content import check_chat_template
+from prefbench.data.content import check_chat_template, trains_beside_the_template
 from prefbench.data.tokens import TokenPairs, tokenise_pairs
 from prefbench.engine.tasks import Report
 from prefbench.errors import PrefbenchError
@@ -96,8 +96,11 @@ class Workshop:
         """Make or find what all cells share."""
         source = self.planner.source()
         source.prepare(self.site.cache, report)
+        asked, seed = [named.name for named in self.track.harnesses], self.track.seeds[0]
         if not self.track.model.chat_template:
-            check_chat_template(source, self.track.seeds[0], [named.name for named in self.track.harnesses])
+            check_chat_template(source, seed, asked)
+        if trains_beside_the_template(source, seed, asked):
+            report("the pairs' prompts are plain text and used as they stand, while the questions go through the chat template")
         self._source = source
         for row in self.track.rows:
             if row.scheduler == UNTRAINED:

@@ -72,6 +72,14 @@ def check_chat_template(source: Source, seed: int, harnesses: Iterable[str]) -> 
         )
 
 
+def trains_beside_the_template(source: Source, seed: int, harnesses: Iterable[str]) -> bool:
+    """Whether the pairs' prompts are plain text, used as they stand, while the questions go through the chat template."""
+    if not any(source.questions(harness) for harness in harnesses):
+        return False
+    pairs = source.held_out() or source.pairs(seed)
+    return bool(pairs) and isinstance(pairs[0].prompt, str)
+
+
 def has_chat_template(folder: Path) -> bool:
     """Whether a model folder has one, in a file of its own or in the tokenizer's settings."""
     settings = folder / "tokenizer_config.json"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prefbench.data.content import text_digest
+from prefbench.data.content import text_digest, trains_beside_the_template
 from prefbench.data.files import Files
 from prefbench.data.plugin import prefbench_sources
 from prefbench.data.preference_files import read_pairs
@@ -68,6 +68,17 @@ def test_gzipped_and_plain_files_hold_the_same_pairs(tmp_path: Path) -> None:
     plain = read_pairs(Table(str(write_rows(tmp_path / "a.jsonl", rows))))
     assert read_pairs(Table(str(write_rows(tmp_path / "b.jsonl.gz", rows)))).pairs == plain.pairs
     assert len(plain.pairs) == 3
+
+
+def test_plain_prompts_beside_questions_are_noticed_and_conversations_are_not(folder: Path) -> None:
+    write_rows(folder / "questions.jsonl", [{"instruction": "Name a fruit."}])
+    plain, talks = [standard(i) for i in range(2)], [{**standard(i), "prompt": [{"role": "user", "content": f"p{i}"}]} for i in range(2)]
+    talks = [{**row, **{side: [{"role": "assistant", "content": row[side]}] for side in ("chosen", "rejected")}} for row in talks]
+    for rows, expected in ((plain, True), (talks, False)):
+        write_rows(folder / "pairs.jsonl", rows)
+        found = source(folder, alpaca_eval_questions="questions.jsonl")
+        assert trains_beside_the_template(found, 0, ["alpaca_eval"]) is expected
+        assert not trains_beside_the_template(found, 0, ["held_out"])
 
 
 # ---------------------------------------------------------------- bad rows
