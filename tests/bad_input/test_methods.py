@@ -89,7 +89,7 @@ def test_an_objective_that_breaks_its_contract_costs_its_own_cells(bad: Bad, tel
     told = tell(with_options(bad, "--only mine --only dpo --seeds 0,1 --plugin mine.py"))
     records = Folder(place / "run").records()
     assert told.code == 1
-    assert any(line.startswith("failed: mine.uniform.s0: ") and bad.error in line for line in told.stderr.splitlines())
+    assert any(line.startswith("failed: mine.uniform.s0") and bad.error in line for line in told.stderr.splitlines())
     assert records["mine.uniform.s0"]["status"] == "failed"
     assert bad.error.split(": ")[-1] in records["mine.uniform.s0"]["error"]["message"]
     assert records["dpo.uniform.s0"]["status"] == records["dpo.uniform.s1"]["status"] == "done"

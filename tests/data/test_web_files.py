@@ -187,4 +187,4 @@ def test_a_model_is_no_file_of_the_web() -> None:
 def test_the_source_fetches_what_a_harness_reads(web: Web, tmp_path: Path) -> None:
     source = Files("sft", "pairs.jsonl", mt_bench_prompts=web.place("/judge_prompts.jsonl", TEXT)).locate(tmp_path)
     assert source.files("mt_bench")["judge_prompts"].read_bytes() == TEXT
-    assert source.harness_identity("mt_bench")["files"] == {"judge_prompts": hashlib.sha256(TEXT).hexdigest()}
+    assert source.harness_identity("mt_bench")["files"] == {"mt_bench_prompts": hashlib.sha256(TEXT).hexdigest()}
