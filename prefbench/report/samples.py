@@ -85,8 +85,8 @@ def difference(row: Sample | None, baseline: Sample | None) -> Estimate | None:
 def samples(rows: Sequence[RowScores]) -> list[dict[str, Sample]]:
     """The samples of each row by metric, in the order of ``rows``.
 
-    A row has no sample of a metric that a seed of its was refused: which seeds that are depends on what was judged, and the mean of the
-    others would be one of a selection.
+    A row has no sample of a metric that one of its seeds was refused: which seeds are refused depends on what was
+    judged, and the mean of the others would be one of a selection.
     """
     found: list[dict[str, Sample]] = [{} for _ in rows]
     scores = [score for row in rows for score in row.values()]

@@ -45,7 +45,9 @@ def structure(folder: Folder) -> Iterator[Problem]:
     files = not_ignored(folder.root)
     unknown = [file for file in files if not KNOWN.fullmatch(str(file))]
     for name in dict.fromkeys(_shown(file) for file in unknown):
-        yield Problem(name, "file", "track, records, items, artefacts, their rendering, scripts (*.py) and *_prompts.jsonl", "something else")
+        yield Problem(
+            name, "file", "track, records, items, artefacts, their rendering, scripts (*.py) and *_prompts.jsonl", "something else"
+        )
     size = sum((folder.root / file).stat().st_size for file in files)
     if size > BOARD_LIMIT:
         yield Problem(".", "size of all files", f"at most {BOARD_LIMIT} bytes", f"{size} bytes")
