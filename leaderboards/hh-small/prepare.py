@@ -36,7 +36,7 @@ NEW_TOKENS = 48
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is learned; the defaults take about seven minutes on two cores."""
+    """How much is learned; the defaults take about ten minutes on two cores."""
 
     shape: Shape = Shape()  # noqa: RUF009 - frozen
     base: Budget = Budget(tokens=1_400_000, learning_rate=2e-3, step_tokens=768)  # noqa: RUF009 - frozen
