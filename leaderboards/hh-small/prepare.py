@@ -22,6 +22,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 T = TypeVar("T")
 SEED = 0
 HELD_OUT_SHARE = 0.25
+HELD_OUT_PAIRS = 600
+"""Held-out pairs that the boards are measured on; with the judged questions, the items of a cell with more would be beyond a board's 20 KiB."""
 MAX_LENGTH = 128
 """Tokens of prompt and longer answer; a dialogue that is longer loses its earliest turns, and is dropped when its last turn is too long."""
 BLOCK = 256
@@ -34,7 +36,7 @@ NEW_TOKENS = 48
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is learned; the defaults take about seven minutes on two cores."""
+    """How much is learned; the defaults take about ten minutes on two cores."""
 
     shape: Shape = Shape()  # noqa: RUF009 - frozen
     base: Budget = Budget(tokens=1_400_000, learning_rate=2e-3, step_tokens=768)  # noqa: RUF009 - frozen
@@ -77,7 +79,7 @@ def make_policies(data: Path, out: Path, sizes: Sizes, counts: Counter[str], rep
     counts.update({**dropped, **labelled_counts("training", kept), **labelled_counts("held out", kept_held_out)})
     counts.update({"training pairs": len(training), "held-out pairs": len(held_out)})
     write_rows(out / "pairs.jsonl", map(Preference.row, training))
-    write_rows(out / "held_out.jsonl", map(Preference.row, held_out))
+    write_rows(out / "held_out.jsonl", map(Preference.row, drawn(held_out, HELD_OUT_PAIRS)))
 
     model = new_model(sizes.shape, tokenizer, positions=POSITIONS, seed=SEED)
     report(f"model: {model.num_parameters() / 1e6:.1f} million parameters")
@@ -184,6 +186,12 @@ def as_text(pair: Preference) -> str:
 def shuffled(rows: list[T]) -> list[T]:
     """The rows in random order, the same every time."""
     return random.Random(SEED).sample(rows, len(rows))
+
+
+def drawn(rows: Sequence[T], count: int) -> list[T]:
+    """At most so many of the rows, drawn at random, in their own order."""
+    kept = random.Random(SEED).sample(range(len(rows)), min(count, len(rows)))
+    return [rows[row] for row in sorted(kept)]
 
 
 # ---------------------------------------------------------------- tokens

@@ -98,7 +98,8 @@ def _metric(evidence: Mapping[Path, Evidence], name: str | None) -> Metric:
     scores = [cell.scores for found in evidence.values() for cell in found.cells.values() if cell.scores]
     known = ordered(key for score in scores for key in (*score.means, *score.fits))
     if name is None:
-        found = next((metric for metric in (*RANKING, *known) if metric in known), None)
+        refused = {key for score in scores for key in score.refused}
+        found = next((metric for metric in (*RANKING, *known) if metric in known and metric.name not in refused), None)
     else:
         found = next((metric for metric in known if metric.name == name), None)
     if found is None:
@@ -124,7 +125,7 @@ def _only(scores: Scores, metric: str) -> Scores:
     """The scores of one metric: nothing else has to be fitted again under draws of the questions."""
     means = {name: values for name, values in scores.means.items() if name == metric}
     fits = {name: fit for name, fit in scores.fits.items() if name == metric}
-    return Scores(means, fits, {}, {})
+    return Scores(means, fits, {}, scores.refused)
 
 
 def _refuse_other_calibrations(entries: Sequence[Entry]) -> None:

@@ -24,6 +24,7 @@ class Column:
 
 
 _HEADLINE = ("gold_win_rate", "win_rate", "length_controlled_win_rate", "mt_bench", "mt_bench_win_rate")
+_ALPACA_EVAL = ("flip_rate", "alpaca_eval_1_win_rate", "alpaca_eval_1_flip_rate")
 _MT_BENCH = tuple(
     name
     for metric in ("mt_bench", "mt_bench_win_rate")
@@ -47,6 +48,7 @@ def page(board: Board) -> str:
         f"# {board.title}",
         board.track["track"].get("description", ""),
         _leaderboard(board),
+        _section("AlpacaEval", _metrics(board, _ALPACA_EVAL), "", board),
         _section("MT-Bench", _metrics(board, (*_MT_BENCH, "mt_bench_flip_rate")), "", board),
         _section(
             "Without a judge", _metrics(board, _UNJUDGED), "Margin and chosen reward are log-ratios to the reference, without beta.", board

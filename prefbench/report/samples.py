@@ -83,7 +83,11 @@ def difference(row: Sample | None, baseline: Sample | None) -> Estimate | None:
 
 
 def samples(rows: Sequence[RowScores]) -> list[dict[str, Sample]]:
-    """The samples of each row by metric, in the order of ``rows``."""
+    """The samples of each row by metric, in the order of ``rows``.
+
+    A row has no sample of a metric that one of its seeds was refused: which seeds are refused depends on what was
+    judged, and the mean of the others would be one of a selection.
+    """
     found: list[dict[str, Sample]] = [{} for _ in rows]
     scores = [score for row in rows for score in row.values()]
     for metric in sorted({name for score in scores for name in score.means}):
@@ -97,7 +101,7 @@ def samples(rows: Sequence[RowScores]) -> list[dict[str, Sample]]:
         draws = question_draws(len(axis))
         for row, own in zip(rows, found, strict=True):
             fits = {seed: score.fits[metric] for seed, score in row.items() if metric in score.fits}
-            if fits:
+            if fits and not any(metric in score.refused for score in row.values()):
                 own[metric] = _fits(fits, axis, draws)
     return found
 

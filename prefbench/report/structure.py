@@ -26,7 +26,7 @@ PARTS = ("records", "items", "artefacts")
 KNOWN = re.compile(
     r"track\.toml|board\.csv|README\.md|forest\.png"
     r"|[^/.][^/]*\.py"  # how the track's data are made
-    r"|mt_bench_prompts\.jsonl"  # what its judge is asked, where that is not prefbench's own
+    r"|[^/.][^/]*_prompts\.jsonl"  # what its judge is asked
     r"|records/[^/.][^/]*\.json|items/[^/.][^/]*\.jsonl\.gz|artefacts/[^/.][^/]*\.json\.gz"
 )
 RUN_PARTS = ("cells", "logs", "choices.json")
@@ -46,7 +46,7 @@ def structure(folder: Folder) -> Iterator[Problem]:
     unknown = [file for file in files if not KNOWN.fullmatch(str(file))]
     for name in dict.fromkeys(_shown(file) for file in unknown):
         yield Problem(
-            name, "file", "track, records, items, artefacts, their rendering, judge prompts, and scripts (*.py)", "something else"
+            name, "file", "track, records, items, artefacts, their rendering, scripts (*.py) and *_prompts.jsonl", "something else"
         )
     size = sum((folder.root / file).stat().st_size for file in files)
     if size > BOARD_LIMIT:

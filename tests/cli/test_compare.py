@@ -43,7 +43,7 @@ def test_the_commands_page_shows_what_it_prints() -> None:
 
 def test_a_board_of_three_seeds_is_screening_and_decides_little() -> None:
     text = invoke(HH, "--format", "md").stdout
-    assert "### hh-small, version 1: Held-out accuracy, %, minus dpo + uniform; p corrected for 3 (Holm)" in text
+    assert "### hh-small, version 2: Length-controlled win rate, %, minus dpo + uniform; p corrected for 3 (Holm)" in text
     assert text.count("3 (screening)") == text.count("no decision") == 3
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from dataclasses import astuple
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.alpaca_eval import AlpacaEval
 from prefbench.report.board import Board, board_csv, long_rows, read_board, render, rows_for
-from prefbench.report.rows import Row
+from prefbench.report.evidence import read_evidence
+from prefbench.report.rows import Row, build
 from prefbench.report.stats import crossed
 from prefbench.store.files import write_json, write_text
 from tests.report.synthetic import HARNESSES, World, name_of, record, without_gold, write_board, write_diverged
@@ -151,6 +153,20 @@ def test_a_track_that_is_none_is_an_error(tmp_path: Path, text: str, message: st
     write_text(write_board(tmp_path).track, text)
     with pytest.raises(PrefbenchError, match=message):
         read_board(tmp_path, HARNESSES)
+
+
+def test_a_row_of_which_one_seed_is_refused_has_no_mean_of_the_others(tmp_path: Path) -> None:
+    """Seeds are refused where preferences look even: the mean of the others would be of those that do not."""
+    write_board(tmp_path, World(rows={("dpo", "uniform"): 0.6, ("ipo", "uniform"): 0.7}))
+    evidence = read_evidence(tmp_path, HARNESSES)
+    name = "length_controlled_win_rate"
+    assert [name in row.metrics for row in build(evidence).rows] == [True, True]
+    cell = evidence.cells["ipo.uniform.s0"]
+    fits = {metric: fit for metric, fit in cell.scores.fits.items() if metric != name}
+    refused = dataclasses.replace(cell, scores=dataclasses.replace(cell.scores, fits=fits, refused={name: "nothing left"}))
+    board = build(dataclasses.replace(evidence, cells={**evidence.cells, "ipo.uniform.s0": refused}))
+    assert {row.method: name in row.metrics for row in board.rows} == {"dpo": True, "ipo": False}
+    assert {row.method: name in row.versus for row in board.rows} == {"dpo": False, "ipo": False}
 
 
 def test_a_refused_length_control_is_a_note_with_its_reason(tmp_path: Path) -> None:

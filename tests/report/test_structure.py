@@ -51,8 +51,9 @@ def test_a_folder_of_strays_is_one_problem(board: Folder) -> None:
     assert strays(board) == ["cells/"]
 
 
-def test_scripts_that_make_a_tracks_data_belong_to_it(board: Folder) -> None:
-    write_text(board.root / "prepare.py", "")
+@pytest.mark.parametrize("file", ["prepare.py", "mt_bench_prompts.jsonl"])
+def test_scripts_that_make_a_tracks_data_and_its_judges_prompts_belong_to_it(board: Folder, file: str) -> None:
+    write_text(board.root / file, "")
     assert strays(board) == []
 
 
