@@ -16,7 +16,7 @@ Only = Annotated[
     list[str] | None, typer.Option(help="Run this method (again for more); one that the track does not know gets its defaults.")
 ]
 Schedulers = Annotated[list[str] | None, typer.Option("--scheduler", help="Run the methods with this scheduler (again for more).")]
-Seeds = Annotated[str | None, typer.Option(help="A number of seeds, or a list such as 0,3,7; the track's own unless given.")]
+Seeds = Annotated[str | None, typer.Option(help="A number of seeds, or a list such as 0,3,7 or 7,; the track's own unless given.")]
 PluginFiles = Annotated[list[Path] | None, typer.Option("--plugin", help="A plugin file that is not packaged (again for more).")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run the cells again that failed before.")]
 

@@ -173,9 +173,9 @@ def resolved(rules: Any) -> dict[str, Any]:
 
 
 def seeds_from(text: str) -> tuple[int, ...]:
-    """``5`` is the seeds 0..4; ``0,3,7`` are these seeds."""
+    """``5`` is the seeds 0..4; ``0,3,7`` are these seeds, and ``7,`` is this one."""
     try:
-        numbers: Sequence[int] = [int(part) for part in text.split(",")]
+        numbers: Sequence[int] = [int(part) for part in text.removesuffix(",").split(",")]
     except ValueError:
         raise PrefbenchError(f"--seeds {text!r} is no number and no list of numbers", "write --seeds 5, or --seeds 0,1,7") from None
     if len(numbers) == 1 and "," not in text:
