@@ -131,7 +131,10 @@ def test_committed_boards_hold_the_packaged_track():
             assert board.read_text() == path.read_text()
 
 
-@pytest.mark.parametrize(("text", "seeds"), [("3", (0, 1, 2)), ("0,4,4", (0, 4)), ("7,", (7,)), (",", None), ("7,,", None), ("x", None), ("0", None), ("-1,2", None)])
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("3", (0, 1, 2)), ("0,4,4", (0, 4)), ("7,", (7,)), (",", None), ("7,,", None), ("x", None), ("0", None), ("-1,2", None)],
+)
 def test_seeds(text, seeds):
     if seeds is None:
         with pytest.raises(PrefbenchError, match="--seeds"):
