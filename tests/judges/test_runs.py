@@ -76,7 +76,7 @@ max_new_tokens = 6
 """
 
 
-def test_a_reply_that_tries_to_smuggle_a_verdict_has_none(place: JudgedPlace) -> None:
+def test_a_reply_that_tries_to_smuggle_a_verdict_has_none(place: JudgedPlace, capsys: pytest.CaptureFixture[str]) -> None:
     """Ratings and letters that contradict count for nothing; of AlpacaEval's verdict the log-probs of the first token alone are read."""
     turns = [{"question_id": 81 + n, "category": "writing", "turns": [f"w{n}", f"w{n + 9}"]} for n in range(QUESTIONS)]
     (place.folder / "mt.jsonl").write_text("\n".join(map(json.dumps, turns)))
@@ -96,6 +96,9 @@ def test_a_reply_that_tries_to_smuggle_a_verdict_has_none(place: JudgedPlace) ->
         assert counts["mt_bench.pairs"] == {"judged": 0, "unparsed": 0, "ambiguous": 2 * QUESTIONS}
         assert counts["alpaca_eval"] == {"judged": QUESTIONS, "null": 0}
         assert not [name for name in metrics if name.startswith("mt_bench")]
+    capsys.readouterr()
+    assert place.run("board show run --format md") == 0
+    assert capsys.readouterr().out.count(f"{4 * QUESTIONS} of {4 * QUESTIONS} mt_bench verdicts ambiguous") == CELLS / 2, "in each row"
 
 
 def test_a_server_that_dies_is_asked_only_for_what_is_missing_when_it_is_back(place: JudgedPlace) -> None:
