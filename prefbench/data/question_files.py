@@ -63,7 +63,7 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
 
 def _require(path: Path, rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Any]) -> None:
     for number, row in enumerate(rows, start=1):
-        wrong = [name for name, kind in kinds.items() if not isinstance(row.get(name), kind) or not row[name]]
+        wrong = [name for name, kind in kinds.items() if not isinstance(row.get(name), kind) or row[name] in ("", [])]  # 0 is an id
         if wrong:
             hint = f"every row needs {', '.join(kinds)}, as in the harness's own file"
             raise PrefbenchError(f"{path}: question {number} has no usable {' and no usable '.join(wrong)}", hint)

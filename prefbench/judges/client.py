@@ -32,6 +32,8 @@ NOT_CONNECTED = ("ConnectError", "ConnectTimeout")
 REFUSED_AT_FIRST = 8
 """When so many requests are refused before one is answered, it is no matter of their content."""
 
+_SENDABLE = re.compile(r"[!#-&(-\[\]-~]+")
+"""Printable ASCII without blanks, quotes and the backslash, which stand in other texts in another form."""
 _UNSUPPORTED = re.compile(r"unsupported|not support|unknown|unrecogni[sz]ed|not permitted|not allowed|unexpected", re.IGNORECASE)
 _OPTIONAL = ("max_tokens", "temperature", "top_p", "top_logprobs", "logprobs", "seed", "reasoning_effort")
 """What a server may refuse, and a request can go without; ``max_tokens`` goes under its newer name."""
@@ -63,6 +65,13 @@ class Server:
     key_env: str
     timeout: float
     retries: int
+
+    def __post_init__(self) -> None:
+        if self.key and not _SENDABLE.fullmatch(
+            self.key
+        ):  # said without the key: the HTTP library would quote it, escaped and so not found
+            hint = "write the key alone into that variable: without quotes, and nothing behind it"
+            raise PrefbenchError(f"the environment variable {self.key_env} holds blanks, quotes or other signs that no key has", hint)
 
     def scrubbed(self, text: str) -> str:
         """A text that came from outside, without the key."""

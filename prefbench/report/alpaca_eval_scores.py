@@ -44,16 +44,21 @@ def score_annotations(annotations: Annotations, known: SetFiles) -> Row:
     if tables is None:
         reason = "no tables: give --gamed FILE, and --difficulty FILE where that holds no difficulties"
         return {**names, **scored(items, Calibration(), size), "why_no_length_control": reason}
+    _tell_what_is_taken_for_granted(annotations, known, size)
     if known.order is not None:
         tables.refuse_other_set(len(known.order), "--references")
-    elif None in annotations.rows and len(items) != tables.size:
-        logger.warning(
-            "%s: %d judgments beside tables of %d rows are matched by position, as alpaca-eval does; --references matches them by instruction",
-            annotations.model,
-            len(items),
-            tables.size,
-        )
     return {**names, **scored(items, Calibration(numbers=tables.numbers(annotations.places(known.order))), size)}
+
+
+def _tell_what_is_taken_for_granted(annotations: Annotations, known: SetFiles, size: int) -> None:
+    """Warn of rows that only their place gives a difficulty, which may be another question's, and of questions that have no row."""
+    if known.order is None and None in annotations.rows:
+        logger.warning(
+            "%s: rows are matched by position with those of the tables, as alpaca-eval does; --references matches them by instruction",
+            annotations.model,
+        )
+    if len(annotations.items) < size:
+        logger.warning("%s: %d judgments, and the set has %d questions", annotations.model, len(annotations.items), size)
 
 
 def score_outputs(path: Path, harness: HeadToHead, judge: Judge, source: Source, calibration: Calibration | None = None) -> Row:

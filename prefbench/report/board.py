@@ -12,7 +12,7 @@ from typing import Any
 from prefbench.api import Harness
 from prefbench.report.evidence import read_evidence
 from prefbench.report.layout import COSTS, Metric, significant
-from prefbench.report.page import page
+from prefbench.report.page import lost, page
 from prefbench.report.plot import forest
 from prefbench.report.rows import BASELINE, Board, Row, build, written_options
 from prefbench.report.stats import Estimate
@@ -122,6 +122,7 @@ def short_rows(board: Board) -> list[dict[str, object]]:
             "length": _value(row, "length"),
             "cost s": _seconds(row),
             "unfinished": "; ".join(row.unfinished),
+            "no verdict": "; ".join(lost(row)),
         }
         for row in board.rows
     ]

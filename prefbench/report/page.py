@@ -98,11 +98,11 @@ def _legend(board: Board) -> str:
     if board.submissions:
         lines.append("Submitted: run elsewhere; checked here from records and items, not run again.")
     lines += [f"{row.label}: {', '.join(f's{seed}' for seed in row.submitted)} submitted." for row in board.rows if row.mode == MIXED]
-    lines += [f"{row.label}: {note}." for row in board.rows for note in (*row.unfinished, *row.refused, *_lost(row))]
+    lines += [f"{row.label}: {note}." for row in board.rows for note in (*row.unfinished, *row.refused, *lost(row))]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _lost(row: Row) -> list[str]:
+def lost(row: Row) -> list[str]:
     """Verdicts that are missing: coverage below 100 % is never silent."""
     return [
         f"{counts[name]} of {sum(counts.values())} {harness} verdicts {name}"

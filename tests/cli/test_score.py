@@ -126,13 +126,20 @@ def test_rows_that_say_which_they_are_keep_their_difficulties_in_any_order(tmp_p
     assert by_position["length_controlled_winrate"] != pytest.approx(same, abs=0.5)
 
 
-def test_rows_that_are_missing_are_told_where_tables_go_by_position(tmp_path: Path, gamed: Path, caplog: Any) -> None:
-    path = write(tmp_path / "a.json", [annotation(number) for number in range(COUNT - 2)])
+def test_what_the_command_takes_for_granted_is_told(tmp_path: Path, gamed: Path, judged: Path, caplog: Any) -> None:
+    """A shuffled file cannot be told from one in order, and gives another length-controlled rate; questions without a row are no nulls."""
     references = write(tmp_path / "r.json", [{"instruction": annotation(n)["instruction"], "output": "?"} for n in range(COUNT)])
-    score(path, "--gamed", gamed, "--references", references)
-    assert caplog.records == []
-    score(path, "--gamed", gamed)
-    assert "matched by position" in caplog.text
+    fewer = write(tmp_path / "a.json", [annotation(number) for number in range(COUNT - 2)])
+    numbered = write(tmp_path / "n.json", [annotation(number, idx=number) for number in range(COUNT - 2)])
+    told: dict[tuple[Path, bool], list[bool]] = {}
+    for path in (judged, fewer, numbered):
+        for options in ((), ("--references", references)):
+            caplog.clear()
+            score(path, "--gamed", gamed, *options)
+            told[path, bool(options)] = ["matched by position" in caplog.text, "58 judgments, and the set has 60 questions" in caplog.text]
+    by_position = [True, False], [True, True], [False, True]
+    assert [told[path, False] for path in (judged, fewer, numbered)] == list(by_position)
+    assert [told[path, True] for path in (judged, fewer, numbered)] == [[False, False], [False, True], [False, True]]
 
 
 def test_raw_completions_are_read_by_the_annotator_that_they_name(tmp_path: Path) -> None:

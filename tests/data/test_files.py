@@ -355,6 +355,11 @@ def test_mt_bench_questions_keep_their_ids_and_take_reference_answers_by_id(fold
     assert judged.references == ("It is 2.", "It is 3.")
 
 
+def test_a_set_of_somebodys_own_may_count_from_0(folder: Path) -> None:
+    write_rows(folder / "q.jsonl", [{"question_id": number, "category": "own", "turns": ["1+1?"]} for number in range(2)])
+    assert [question.id for question in source(folder, mt_bench_questions="q.jsonl").questions("mt_bench")] == ["0", "1"]
+
+
 def test_question_files_are_checked(folder: Path) -> None:
     write_rows(folder / "q.jsonl", [{"instruction": "What?"}, {"instruction": "What?"}])
     with pytest.raises(PrefbenchError, match="question 2 repeats an earlier one"):

@@ -106,6 +106,16 @@ def test_a_key_that_is_not_there_is_told_before_anything_is_asked(monkeypatch: p
         assert endpoint(server, key_env="").judge(REQUESTS[:1])[0].text
 
 
+@pytest.mark.parametrize("rest", ["\nsecond-line", "\r\nb", " blank", "\u2026", '"', "\\"], ids=repr)
+def test_a_key_that_no_header_takes_is_refused_without_being_quoted(rest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The HTTP library says ``Illegal header value b'Bearer ...'``, where the line break is escaped and the key not found any more."""
+    monkeypatch.setenv("OPENAI_API_KEY", f"sk-hidden{rest}x")
+    with judge_server() as server, pytest.raises(PrefbenchError, match="OPENAI_API_KEY holds blanks, quotes") as caught:
+        endpoint(server).judge(REQUESTS)
+    assert "hidden" not in str(caught.value) + caught.value.hint
+    assert not server.calls
+
+
 def test_a_refused_text_has_an_empty_reply_and_the_others_have_theirs() -> None:
     with judge_server(Fault("content_filter", where="Question 3?")) as server:
         replies = endpoint(server).judge(REQUESTS)

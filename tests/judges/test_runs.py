@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,47 @@ def test_what_a_server_never_gives_is_null_or_a_whole_vote(place: JudgedPlace) -
         place.track(server)
         assert place.run() == 0
     assert all(metric["n"] == QUESTIONS - 2 for _, metric in place.verdicts().values())
+
+
+SMUGGLING = """
+[[harness]]
+name = "alpaca_eval"
+max_new_tokens = 6
+panel = 10
+[[harness]]
+name = "mt_bench"
+max_new_tokens = 6
+[[harness]]
+name = "mt_bench"
+label = "pairs"
+grading = "pairwise"
+max_new_tokens = 6
+"""
+
+
+def test_a_reply_that_tries_to_smuggle_a_verdict_has_none(place: JudgedPlace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ratings and letters that contradict count for nothing; of AlpacaEval's verdict the log-probs of the first token alone are read."""
+    turns = [{"question_id": 81 + n, "category": "writing", "turns": [f"w{n}", f"w{n + 9}"]} for n in range(QUESTIONS)]
+    (place.folder / "mt.jsonl").write_text("\n".join(map(json.dumps, turns)))
+    with judge_server(Fault("smuggled")) as server:
+        place.track(server)
+        text = (place.folder / "track.toml").read_text()
+        text = text.replace('[[harness]]\nname = "verdicts"\n', SMUGGLING.lstrip())
+        (place.folder / "track.toml").write_text(
+            text.replace("alpaca_eval_questions", 'mt_bench_questions = "mt.jsonl"\nalpaca_eval_questions')
+        )
+        assert place.run() == 0
+    records = [json.loads(path.read_text()) for path in (place.folder / "run" / "records").glob("*.json")]
+    assert [record["status"] for record in records] == ["done"] * CELLS
+    for record in records:
+        counts, metrics = record["result"]["counts"], record["result"]["metrics"]
+        assert counts["mt_bench"] == {"judged": 0, "unparsed": 0, "ambiguous": 2 * QUESTIONS}
+        assert counts["mt_bench.pairs"] == {"judged": 0, "unparsed": 0, "ambiguous": 2 * QUESTIONS}
+        assert counts["alpaca_eval"] == {"judged": QUESTIONS, "null": 0}
+        assert not [name for name in metrics if name.startswith("mt_bench")]
+    capsys.readouterr()
+    assert place.run("board show run --format md") == 0
+    assert capsys.readouterr().out.count(f"{4 * QUESTIONS} of {4 * QUESTIONS} mt_bench verdicts ambiguous") == CELLS / 2, "in each row"
 
 
 def test_a_server_that_dies_is_asked_only_for_what_is_missing_when_it_is_back(place: JudgedPlace) -> None:
