@@ -70,14 +70,17 @@ def _gamed_weight(kinds: int) -> float:
     return 0.2 / max(kinds, 1)
 
 
-def refusal(items: Items, calibration: Calibration) -> str | None:
-    """Why the items cannot carry a length-controlled win rate, in a few words; None when they can."""
+def refusal(items: Items, calibration: Calibration, questions: int = 0) -> str | None:
+    """Why the items cannot carry a length-controlled win rate, in a few words; None when they can.
+
+    ``questions`` is how many the set has, where it may have more than there are items.
+    """
     if len(items) < MINIMUM_QUESTIONS:
         return f"{len(items)} questions, fewer than {MINIMUM_QUESTIONS}"
     if not calibration.numbers.get("difficulty") or not calibration.numbers.get("gamed"):
         return "no calibration: there are no difficulties and gamed rows of these questions"
     data = comparisons(items, calibration)
-    coverage = data.usable[0].mean()
+    coverage = data.usable[0].sum() / max(len(items), questions)
     if coverage < MINIMUM_COVERAGE:
         return f"coverage {coverage:.1%} of the questions, below {MINIMUM_COVERAGE:.0%}"
     if np.ptp(data.preference[0][data.usable[0]]) == 0:

@@ -86,12 +86,12 @@ def _generator(outputs: Outputs) -> str:
 
 
 def scored(items: Items, calibration: Calibration, questions: int) -> Row:
-    """Win rates in percent with their 95 % intervals over questions, and counts; ``questions`` is what the average length is taken over."""
+    """Win rates in percent with their 95 % intervals over questions, and counts; ``questions`` is how many the set has."""
     lengths = [item["length"] for item in items]
     flips = [item["flip"] for item in items if item.get("flip") is not None]
     return {
         **_win_rate(items),
-        **_length_control(items, calibration),
+        **_length_control(items, calibration, questions),
         "avg_length": None if None in lengths else int(sum(lengths) / questions),
         "flip_rate": 100 * float(np.mean(flips)) if flips else None,
     }
@@ -119,10 +119,10 @@ def _win_rate(items: Items) -> Row:
     }
 
 
-def _length_control(items: Items, calibration: Calibration) -> Row:
+def _length_control(items: Items, calibration: Calibration, questions: int) -> Row:
     """The length-controlled win rate, or why there is none."""
     measured = all(item[side] is not None for item in items for side in ("length", "baseline_length"))
-    reason = length_control.refusal(items, calibration) if measured else "the file holds neither the outputs nor their lengths"
+    reason = length_control.refusal(items, calibration, questions) if measured else "the file holds neither the outputs nor their lengths"
     if reason:
         return {"length_controlled_winrate": None, "why_no_length_control": reason}
     fit = length_control.length_controlled(items, calibration)

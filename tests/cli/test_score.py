@@ -114,6 +114,14 @@ def test_length_control_is_refused_with_its_reason(tmp_path: Path, gamed: Path) 
     assert whys == ["9 questions, fewer than 50", "the file holds neither the outputs nor their lengths"]
 
 
+def test_questions_that_are_missing_count_against_the_coverage_as_nulls_do(tmp_path: Path, gamed: Path) -> None:
+    missing = write(tmp_path / "missing.json", [annotation(number, idx=number) for number in range(COUNT - 4)])
+    nulls = write(tmp_path / "nulls.json", [annotation(n, idx=n, **({"preference": None} if n < 4 else {})) for n in range(COUNT)])
+    enough = write(tmp_path / "enough.json", [annotation(number, idx=number) for number in range(COUNT - 3)])
+    rows = score(missing, nulls, enough, "--gamed", gamed)
+    assert [row["why_no_length_control"] for row in rows] == [*["coverage 93.3% of the questions, below 95%"] * 2, None]
+
+
 def test_rows_that_say_which_they_are_keep_their_difficulties_in_any_order(tmp_path: Path, gamed: Path) -> None:
     rows = [annotation(number, idx=number) for number in range(COUNT)]
     for row in rows:
