@@ -67,9 +67,8 @@ class Server:
     retries: int
 
     def __post_init__(self) -> None:
-        if self.key and not _SENDABLE.fullmatch(
-            self.key
-        ):  # said without the key: the HTTP library would quote it, escaped and so not found
+        if self.key and not _SENDABLE.fullmatch(self.key):
+            # Said without the key: the HTTP library would quote it, escaped and so not found.
             hint = "write the key alone into that variable: without quotes, and nothing behind it"
             raise PrefbenchError(f"the environment variable {self.key_env} holds blanks, quotes or other signs that no key has", hint)
 

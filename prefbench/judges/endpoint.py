@@ -65,8 +65,9 @@ class Endpoint(Judge):
         return Tariff(**found, reply_limit=self.max_tokens) if any(found.values()) else None
 
     def opened(self, folder: Path) -> Endpoint:
-        """A copy that counts what it spends in the run folder. Raises PrefbenchError where the variable that holds the key is not set."""
-        self._key()
+        """A copy that counts what it spends in the run folder. Raises PrefbenchError where the variable that holds the key is not set, or holds
+        what no key can be."""
+        self._server()
         found = dataclasses.replace(self)
         found._folder = folder
         return found
@@ -102,9 +103,11 @@ class Endpoint(Judge):
 
     @cached_property
     def _client(self) -> Client:
-        server = Server(self.base_url, self._key(), self.key_env, self.timeout, self.retries)
         path = self._folder / LEDGER if self._folder else None
-        return Client(server, Ledger(self.tariff or Tariff(), path, self.requests_per_minute))
+        return Client(self._server(), Ledger(self.tariff or Tariff(), path, self.requests_per_minute))
+
+    def _server(self) -> Server:
+        return Server(self.base_url, self._key(), self.key_env, self.timeout, self.retries)
 
     def _key(self) -> str:
         if not self.key_env:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -110,6 +111,8 @@ def test_a_key_that_is_not_there_is_told_before_anything_is_asked(monkeypatch: p
 def test_a_key_that_no_header_takes_is_refused_without_being_quoted(rest: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The HTTP library says ``Illegal header value b'Bearer ...'``, where the line break is escaped and the key not found any more."""
     monkeypatch.setenv("OPENAI_API_KEY", f"sk-hidden{rest}x")
+    with judge_server() as server, pytest.raises(PrefbenchError, match="OPENAI_API_KEY holds blanks"):
+        endpoint(server).opened(Path("run"))  # before anything is trained
     with judge_server() as server, pytest.raises(PrefbenchError, match="OPENAI_API_KEY holds blanks, quotes") as caught:
         endpoint(server).judge(REQUESTS)
     assert "hidden" not in str(caught.value) + caught.value.hint
