@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.api import Question, content_id
-from prefbench.data.rows import lines
+from prefbench.data.json_files import read_objects
 from prefbench.errors import PrefbenchError
 
 
@@ -47,18 +47,14 @@ def _reference_answers(path: Path) -> dict[str, Sequence[str]]:
     return {str(row["question_id"]): answer for row, answer in zip(rows, answers, strict=True)}
 
 
-def _rows(path: Path) -> list[Mapping[str, Any]]:
-    """The objects of a JSON list or of JSONL. Raises PrefbenchError when the file holds anything else."""
-    texts = list(lines(path))
-    whole = "".join(texts)
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The file's objects. Raises PrefbenchError for half a character, which JSON can hold and no id can be made of."""
+    rows = read_objects(path, "questions")
     try:
-        rows = json.loads(whole) if whole.lstrip().startswith("[") else [json.loads(text) for text in texts if text.strip()]
-        json.dumps(rows, ensure_ascii=False).encode()  # refuses half a character, which JSON can hold and no id can be made of
-    except (json.JSONDecodeError, UnicodeEncodeError) as error:
+        json.dumps(rows, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
         raise PrefbenchError(f"{path}: not JSON: {error}", "give a JSON list, or one JSON object per line") from None
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise PrefbenchError(f"{path}: holds no questions", "give a JSON list of objects, or one JSON object per line")
-    return list(rows)
+    return rows
 
 
 def _require(path: Path, rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Any]) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from prefbench.api import Judge, JudgeReply, JudgeRequest, Question
+from prefbench.data.json_files import described, read_objects, stem
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.alpaca_eval_files import Key, question_key, set_row
 from prefbench.evaluate.annotators import load_annotator
-from prefbench.evaluate.json_files import described, read_objects, stem
 from prefbench.evaluate.pairwise import Comparison, preferences
 
 RAW = ("preference_raw_completion", "raw_completion")

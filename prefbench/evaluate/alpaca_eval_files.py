@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.api import Question
+from prefbench.data.json_files import described, read_objects, read_text
 from prefbench.errors import PrefbenchError, shortened
-from prefbench.evaluate.json_files import described, read_objects, read_text
 
 Key = int | str
 """What a file names a question by: its row in AlpacaEval's set, counted from 0, or its instruction."""

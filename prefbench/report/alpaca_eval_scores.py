@@ -11,12 +11,12 @@ from typing import cast
 import numpy as np
 
 from prefbench.api import Calibration, Items, Judge, Policy, Source
+from prefbench.data.json_files import read_objects, stem
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate import length_control
 from prefbench.evaluate.alpaca_eval_annotations import Annotations
 from prefbench.evaluate.alpaca_eval_files import Outputs, Tables, read_outputs
 from prefbench.evaluate.head_to_head import HeadToHead
-from prefbench.evaluate.json_files import read_objects, stem
 from prefbench.evaluate.questions import questions_of
 from prefbench.evaluate.stand_ins import quiet_root, stand_ins
 from prefbench.report.stats import Estimate, crossed, fitted, question_draws

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from prefbench.api import Calibration, JudgeReply, Question
+from prefbench.data.json_files import read_objects
 from prefbench.data.question_files import mt_bench_questions
-from prefbench.evaluate.json_files import read_objects
 from prefbench.evaluate.mt_bench import MtBench
 from prefbench.evaluate.mt_bench.asking import Sheet, asked_turns
 from prefbench.evaluate.mt_bench.files import judge_prompts, model_answers

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.api import Question
+from prefbench.data.json_files import read_objects
 from prefbench.errors import PrefbenchError
-from prefbench.evaluate.json_files import read_objects
 
 SINGLE, PAIRWISE = "single", "pairwise"
 OWN_PROMPTS = Path(__file__).parents[1] / "prompts" / "mt_bench.jsonl"

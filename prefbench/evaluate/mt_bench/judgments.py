@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.api import Calibration, Items, Judge, Source
+from prefbench.data.json_files import read_objects
 from prefbench.errors import PrefbenchError
-from prefbench.evaluate.json_files import read_objects
 from prefbench.evaluate.mt_bench.files import PAIRWISE, SINGLE, answers_to, model_answers
 from prefbench.evaluate.mt_bench.harness import MtBench
 from prefbench.evaluate.mt_bench.reading import LOSS, TIE, WIN, read_letter, read_rating

@@ -13,15 +13,15 @@ from typing import Any
 from prefbench.errors import PrefbenchError
 
 
-def read_objects(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON list or of JSONL, gzipped or not. Raises PrefbenchError when the file holds anything else."""
+def read_objects(path: Path, what: str = "JSON objects") -> list[dict[str, Any]]:
+    """The objects of a JSON list or of JSONL, gzipped or not. Raises PrefbenchError, which says ``what`` is due, for anything else."""
     text = read_text(path)
     try:
         rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
     except (json.JSONDecodeError, RecursionError) as error:
         raise PrefbenchError(f"{path}: not JSON: {error}", "give a JSON list of objects, or one JSON object per line") from None
     if not rows or not all(isinstance(row, dict) for row in rows):
-        raise PrefbenchError(f"{path}: holds no JSON objects", "give a JSON list of objects, or one JSON object per line")
+        raise PrefbenchError(f"{path}: holds no {what}", "give a JSON list of objects, or one JSON object per line")
     return rows
 
 
