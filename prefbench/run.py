@@ -16,10 +16,11 @@ from prefbench.api import Source
 from prefbench.cache import cache_folder
 from prefbench.cell import Order
 from prefbench.config import Selection, Track, find_track, name_and_version, read_track
+from prefbench.data.revisions import Commits, at_commits, commits_of, frozen
 from prefbench.engine.local import InProcessEngine, ProcessEngine
 from prefbench.engine.stop import StopRequest, heeding_signals
 from prefbench.engine.tasks import Engine, Event, OnEvent, Task, Watch
-from prefbench.errors import PrefbenchError
+from prefbench.errors import DamagedError, PrefbenchError
 from prefbench.evaluate.vllm_backend import refuse_missing
 from prefbench.identity import digest
 from prefbench.judges.estimate import Estimate, estimate
@@ -68,6 +69,8 @@ class Planned:
     cells: tuple[Cell, ...]
     states: dict[str, CellState]
     retry_failed: bool = False
+    commits: Commits = field(default_factory=dict)
+    """What the branches and tags that the track file names were resolved to; the track here names commits alone."""
 
     @property
     def pending(self) -> list[Cell]:
@@ -105,11 +108,21 @@ def plan_run(options: RunOptions) -> Planned:
     """Read everything that a run needs to know, and start nothing. Raises PrefbenchError with every mistake of the track."""
     registry = load_registry(options.plugin_files)
     track = read_track(find_track(options.track), registry, options.selection)
-    planner = Planner(track, registry, compute_dtype(track.train.dtype, track.model.weights))
-    planner.refuse_unknown_columns()
     folder = Folder(options.out)
     refuse_other_track(folder, track)
-    return Planned(track, registry, planner, folder, tuple(planner.cells()), {}, options.retry_failed).looked_at_again()
+    commits = commits_of(track, commits_kept(folder))
+    track = at_commits(track, commits)
+    planner = Planner(track, registry, compute_dtype(track.train.dtype, track.model.weights))
+    planner.refuse_unknown_columns()
+    return Planned(track, registry, planner, folder, tuple(planner.cells()), {}, options.retry_failed, commits).looked_at_again()
+
+
+def commits_kept(folder: Folder) -> Commits:
+    """What a run in this folder resolved before: it goes on with the same data, whatever the hub has by now."""
+    try:
+        return read_sealed(folder.commits) if folder.commits.exists() else {}
+    except DamagedError as error:  # made anew, it might name other data
+        raise DamagedError(str(error), f"{folder.track} names the commits: run that file; or delete the damaged one") from None
 
 
 def refuse_other_track(folder: Folder, track: Track) -> None:
@@ -155,8 +168,10 @@ def run(
 
 
 def keep_track(planned: Planned) -> None:
-    """Copy the track file into the run folder, which says by it whose results it holds."""
-    write_text(planned.folder.track, planned.track.path.read_text(encoding="utf-8"))
+    """Copy the track file into the run folder, which says by it whose results it holds: with commits in the place of branches and tags."""
+    if planned.commits:
+        write_sealed(planned.folder.commits, planned.commits)
+    write_text(planned.folder.track, frozen(planned.track.path.read_text(encoding="utf-8"), planned.commits))
 
 
 @contextmanager

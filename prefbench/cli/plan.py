@@ -45,6 +45,8 @@ def plan(
         format.value,
         title=f"{planned.track.name} version {planned.track.version}: {len(planned.pending)} of {len(rows)} cells to run",
     )
+    for location, commit in planned.commits.items():
+        typer.echo(f"{location}: commit {commit}", err=True)
     if told := judging(planned):
         typer.echo(told, err=True)
 

@@ -54,6 +54,8 @@ class Progress:
         self.say(
             f"{track.name} version {track.version}: {len(self.cells)} of {len(planned.cells)} cells to run, into {planned.folder.root}"
         )
+        for location, commit in planned.commits.items():
+            self.say(f"{location}: commit {commit}, which this folder keeps")
         for label, reason in track.skipped.items():
             self.say(f"skipped: {label}: {reason}")
 

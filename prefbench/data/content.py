@@ -112,7 +112,7 @@ def text_digest(path: Path) -> str:
 
 def model_identity(location: str) -> str:
     """What identifies a model: its location on the hub, whose commit pins it, or the digest of its folder."""
-    return str(HubLocation.parse(location)) if is_on_hub(location) else model_digest(Path(location))
+    return str(HubLocation.at_commit(location)) if is_on_hub(location) else model_digest(Path(location))
 
 
 def file_identity(location: str) -> str:
@@ -123,7 +123,7 @@ def file_identity(location: str) -> str:
     if is_on_web(location):
         return WebFile.parse(location).sha256
     if is_on_hub(location):
-        return str(HubLocation.parse(location))
+        return str(HubLocation.at_commit(location))
     path = Path(location)
     if path.is_dir():
         found = sorted(entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))

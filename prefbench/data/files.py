@@ -51,10 +51,10 @@ class Files(Source):
     name: ClassVar[str] = "files"
 
     model: str = hyper(
-        dataclasses.MISSING, doc="model that training starts from, also the reference: a Hugging Face folder or hf://OWNER/NAME@COMMIT"
+        dataclasses.MISSING, doc="model that training starts from, also the reference: a Hugging Face folder or hf://OWNER/NAME@REVISION"
     )
     pairs_file: str = hyper(
-        dataclasses.MISSING, doc="preference pairs: JSON, JSONL, CSV, Parquet, a folder, or hf://datasets/OWNER/NAME@COMMIT"
+        dataclasses.MISSING, doc="preference pairs: JSON, JSONL, CSV, Parquet, a folder, or hf://datasets/OWNER/NAME@REVISION"
     )
     base: str = hyper("", doc="its base model, for the row of that name")
     held_out_file: str = hyper("", doc="held-out pairs")

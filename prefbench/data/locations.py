@@ -1,9 +1,9 @@
-"""Where models and files are: a path of this machine, a repository of the Hugging Face hub at a commit, or a file of the web by its sha256."""
+"""Where models and files are: a path of this machine, a repository of the Hugging Face hub, or a file of the web by its sha256."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download, snapshot_download
@@ -18,13 +18,16 @@ KINDS = {"datasets/": "dataset", "spaces/": "space"}
 MODEL_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model", "*.py"]
 """What is fetched of a model's repository: no pickles. Its code is fetched too, and runs only where the track says so."""
 
-_SHAPE = re.compile(r"(?P<repo>[^/@]+/[^/@]+)(?:@(?P<revision>[^/]+))?(?:/(?P<path>.+))?")
+_SHAPE = re.compile(r"(?P<repo>[^/@]+/[^/@]+)@(?P<revision>refs/(?:convert|pr)/[^/]+|[^/]+)(?:/(?P<path>.+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
 class HubLocation:
-    """``hf://OWNER/NAME@COMMIT[/PATH]``, with ``datasets/`` or ``spaces/`` before the owner where it is no model."""
+    """``hf://OWNER/NAME@REVISION[/PATH]``, with ``datasets/`` or ``spaces/`` before the owner where it is no model.
+
+    The revision is a commit, or a branch or tag, which a run resolves before anything else (``prefbench.data.revisions``).
+    """
 
     kind: str
     repo: str
@@ -33,16 +36,32 @@ class HubLocation:
 
     @classmethod
     def parse(cls, text: str) -> HubLocation:
-        """Raises PrefbenchError for another shape, and for a location that names no commit: a branch is something else tomorrow."""
+        """Raises PrefbenchError for another shape, and for a location that names no revision."""
         rest = text.removeprefix(SCHEME)
         prefix = next((prefix for prefix in KINDS if rest.startswith(prefix)), "")
         found = _SHAPE.fullmatch(rest.removeprefix(prefix))
         if not found:
-            raise PrefbenchError(f"{text}: no location on the hub", "write hf://OWNER/NAME@COMMIT, or hf://datasets/OWNER/NAME@COMMIT/FILE")
-        if not _COMMIT.fullmatch(found["revision"] or ""):
-            hint = "write the 40 hexadecimal digits behind @: `prefbench doctor TRACK --ask-hub` prints the line to write"
-            raise PrefbenchError(f"{text}: names no commit, and a branch is something else tomorrow", hint)
+            hint = "write hf://OWNER/NAME@REVISION, or hf://datasets/OWNER/NAME@REVISION/FILE: a commit, a tag, or a branch such as main"
+            raise PrefbenchError(f"{text}: no location on the hub", hint)
         return cls(KINDS.get(prefix, "model"), found["repo"], found["revision"], found["path"] or "")
+
+    @classmethod
+    def at_commit(cls, text: str) -> HubLocation:
+        """Raises PrefbenchError also for a branch or a tag: it is something else tomorrow, and nothing is read or identified by it."""
+        place = cls.parse(text)
+        if not place.is_pinned:
+            raise PrefbenchError(f"{text}: names no commit, and nobody resolved it", "write the 40 hexadecimal digits of a commit behind @")
+        return place
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit."""
+        return _COMMIT.fullmatch(self.revision) is not None
+
+    @property
+    def repository(self) -> HubLocation:
+        """The same without the path."""
+        return replace(self, path="")
 
     def fetch(self, patterns: list[str] | None = None) -> Path:
         """The file, or the folder of the whole repository (of the files that match ``patterns``), from the hub or from its cache on this machine.
@@ -100,18 +119,18 @@ def fetch_file(location: str) -> Path:
     """A file, wherever it is."""
     if is_on_web(location):
         return WebFile.parse(location).fetch()
-    return HubLocation.parse(location).fetch() if is_on_hub(location) else Path(location)
+    return HubLocation.at_commit(location).fetch() if is_on_hub(location) else Path(location)
 
 
 def fetch_model(location: str) -> Path:
     """A model's folder, wherever it is; safetensors only."""
-    return HubLocation.parse(location).fetch(MODEL_FILES) if is_on_hub(location) else Path(location)
+    return HubLocation.at_commit(location).fetch(MODEL_FILES) if is_on_hub(location) else Path(location)
 
 
 def refuse_web_model(location: str) -> None:
     """Raise PrefbenchError for a model at an address: a model is several files."""
     if is_on_web(location):
-        raise PrefbenchError(f"{location}: a model is a folder, not a file", "name a folder of this machine, or hf://OWNER/NAME@COMMIT")
+        raise PrefbenchError(f"{location}: a model is a folder, not a file", "name a folder of this machine, or hf://OWNER/NAME@REVISION")
 
 
 def not_there(path: Path, what: str) -> PrefbenchError:

@@ -149,7 +149,7 @@ def _load(table: Table) -> Any:
     disable_progress_bar()  # a bar per split would fill the log of a run
     place, revision = table.location, None
     if is_on_hub(table.location):
-        found = HubLocation.parse(table.location)
+        found = HubLocation.at_commit(table.location)
         if found.kind != "dataset":
             raise PrefbenchError(f"{table.location}: is no data set", f"write hf://datasets/{found.repo}@{found.revision}")
         place, revision = found.repo, found.revision

@@ -45,7 +45,7 @@ class LocalModel(Judge):
     source: ClassVar[str] = "prefbench's own; the expected rating as in Liu et al., G-Eval (2023), arXiv 2303.16634"
     kept: ClassVar[bool] = True
 
-    model: str = hyper(dataclasses.MISSING, doc="Hugging Face folder, or hf://OWNER/NAME@COMMIT")
+    model: str = hyper(dataclasses.MISSING, doc="Hugging Face folder, or hf://OWNER/NAME@REVISION")
     weights: str = hyper("float32", choices=("float32", "bfloat16"), doc="dtype of the weights in memory")
     attention: str = hyper("sdpa", choices=("sdpa", "eager", "flash_attention_2"), doc="attention implementation")
     dtype: str = hyper("auto", choices=("auto", "float32", "bfloat16"), doc="of the matrix products; auto is bfloat16 on a GPU that has it")
@@ -54,7 +54,7 @@ class LocalModel(Judge):
 
     def __post_init__(self) -> None:
         if not self.model:
-            raise PrefbenchError("local: model is empty", "name the judge's model folder, or hf://OWNER/NAME@COMMIT")
+            raise PrefbenchError("local: model is empty", "name the judge's model folder, or hf://OWNER/NAME@REVISION")
         refuse_web_model(self.model)
 
     def locate(self, folder: Path) -> LocalModel:

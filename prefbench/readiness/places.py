@@ -11,13 +11,13 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
-from prefbench.data.locations import KINDS, SCHEME, HubLocation, is_on_hub, is_on_web, not_there
+from prefbench.config import Track
+from prefbench.data.locations import HubLocation, is_on_hub, is_on_web, not_there
+from prefbench.data.revisions import SECONDS, Commits, commit_in_cache, commit_now, commit_on_hub, moving
 from prefbench.data.web_files import WebFile
 from prefbench.errors import PrefbenchError, first_line
 from prefbench.readiness.findings import Finding, in_words
 
-SECONDS = 10.0
-"""That the hub has to answer."""
 SHARDS = "model.safetensors.index.json"
 
 
@@ -29,10 +29,11 @@ def presence(check: str, location: str, ask_hub: bool = False) -> Finding:
         if not is_on_hub(location):
             return _on_disk(check, Path(location))
         place = HubLocation.parse(location)
+        if not place.is_pinned:
+            return Finding(check, "missing", _unresolved(place, ask_hub))
         lacking = next(_lacking(place), "")
     except PrefbenchError as error:
-        told = f"{error}; {_line_to_write(check, location)}" if ask_hub and is_on_hub(location) else in_words(error)
-        return Finding(check, "wrong", told)
+        return Finding(check, "wrong", in_words(error))
     if not lacking:
         return Finding(check, "ok", f"{place}: in the cache")
     return Finding(check, "missing", f"{place}: {lacking} ({_access(place) if ask_hub else _command(place)})")
@@ -118,18 +119,27 @@ def _command(place: HubLocation) -> str:
 # ---------------------------------------------------------------- the hub
 
 
-def _line_to_write(check: str, location: str) -> str:
-    """The line of the track with the commit that the hub has now, for a location that names none."""
-    rest = location.removeprefix(SCHEME)
-    prefix = next((prefix for prefix in KINDS if rest.startswith(prefix)), "")
-    repo, _, revision = rest.removeprefix(prefix).partition("@")
-    path = revision.partition("/")[2]
+def known_commits(track: Track, ask_hub: bool = False) -> Commits:
+    """The commits of the track's branches and tags: those of the hub's cache, or where told to the hub's own, as far as they are known."""
+    found = {text: _commit(place, ask_hub) for text, place in moving(track).items()}
+    return {text: commit for text, commit in found.items() if commit}
+
+
+def _commit(place: HubLocation, ask_hub: bool) -> str | None:
     try:
-        commit = HfApi(os.environ.get("HF_ENDPOINT")).repo_info(repo, repo_type=KINDS.get(prefix, "model"), timeout=SECONDS).sha
-    except Exception as error:  # whatever keeps the hub from answering
-        return f"the hub did not tell its commit: {first_line(error)}"
-    pinned = f"{SCHEME}{prefix}{repo}@{commit}" + (f"/{path}" if path else "")
-    return f'with the hub\'s present commit: {check.rpartition(".")[2]} = "{pinned}"'
+        return commit_now(place) if ask_hub else commit_in_cache(place)
+    except PrefbenchError:  # the location's own line tells it
+        return None
+
+
+def _unresolved(place: HubLocation, ask_hub: bool) -> str:
+    """Why it is not known which commit a branch or tag is."""
+    if ask_hub:
+        try:
+            commit_on_hub(place.repository)
+        except PrefbenchError as error:
+            return in_words(error)
+    return f"{place}: not in the cache; a run asks the hub which commit it is, and keeps to that one (--ask-hub asks now)"
 
 
 def _access(place: HubLocation) -> str:

@@ -14,13 +14,14 @@ from prefbench.config import Track
 from prefbench.data.files import LOCATIONS, PAIRS, Files
 from prefbench.data.formats import AUTO
 from prefbench.data.preference_files import detect
+from prefbench.data.revisions import at_commits
 from prefbench.data.rows import Table
 from prefbench.errors import PrefbenchError
 from prefbench.judges.estimate import estimate
 from prefbench.plan import Planner
 from prefbench.readiness.effort import trained_cells
 from prefbench.readiness.findings import Finding, in_words, looked_at
-from prefbench.readiness.places import presence
+from prefbench.readiness.places import known_commits, presence
 from prefbench.readiness.training import Training, training_findings
 from prefbench.registry import Registry
 
@@ -33,6 +34,9 @@ def track_findings(track: Track, registry: Registry, out: Path, ask_hub: bool = 
     cells = len(track.seeds) * len(track.rows)
     yield Finding("track", "ok", f"{track.name} version {track.version}: {cells} cells, {trained_cells(track)} of them trained")
     yield from _skipped(track.skipped)
+    commits = known_commits(track, ask_hub)
+    yield from (Finding(location, "ok", f"commit {commit} at present") for location, commit in commits.items())
+    track = at_commits(track, commits)
     planner = Planner(track, registry, "float32")  # no key is made here, so that the dtype is of no account
     try:
         source, judge = planner.source(), _judge(planner)

@@ -29,7 +29,7 @@ KNOWN = re.compile(
     r"|[^/.][^/]*_prompts\.jsonl"  # what its judge is asked
     r"|records/[^/.][^/]*\.json|items/[^/.][^/]*\.jsonl\.gz|artefacts/[^/.][^/]*\.json\.gz"
 )
-RUN_PARTS = ("cells", "logs", "choices.json")
+RUN_PARTS = ("cells", "logs", "choices.json", "commits.json")
 """What a run keeps to go on."""
 
 

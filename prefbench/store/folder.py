@@ -28,6 +28,11 @@ class Folder:
         """What was chosen by measuring, once per run folder."""
         return self.root / "choices.json"
 
+    @property
+    def commits(self) -> Path:
+        """The commits that the track's branches and tags were resolved to, once per run folder."""
+        return self.root / "commits.json"
+
     def record_path(self, cell: str) -> Path:
         """One JSON per cell."""
         return self.root / "records" / f"{cell}.json"
