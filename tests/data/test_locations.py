@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefbench.config import packaged_folder
+from prefbench.data.content import file_identity, model_identity
 from prefbench.data.locations import HubLocation, fetch_file, fetch_model, is_on_hub, is_on_web, is_remote, located, not_there
 from prefbench.errors import PrefbenchError
 from tests.data.conftest import COMMIT, Hub
@@ -26,22 +27,23 @@ def test_a_location_is_read_and_written_alike(text: str, parts: tuple[str, str, 
     assert str(found) == text
 
 
+@pytest.mark.parametrize("revision", ["main", "v1.0", COMMIT[:7], "COMMIT", "refs/convert/parquet"])
+def test_a_branch_or_a_tag_is_a_location_and_nothing_is_read_by_it(revision: str) -> None:
+    text = f"hf://datasets/owner/name@{revision}/a.jsonl"
+    place = HubLocation.parse(text)
+    assert (str(place), place.revision, place.path, place.is_pinned) == (text, revision, "a.jsonl", False)
+    assert str(place.repository) == f"hf://datasets/owner/name@{revision}"
+    for read in (HubLocation.at_commit, fetch_file, file_identity):
+        with pytest.raises(PrefbenchError, match="names no commit"):
+            read(text)
+    for model in (fetch_model, model_identity):
+        with pytest.raises(PrefbenchError, match="names no commit"):
+            model(f"hf://owner/name@{revision}")
+
+
 @pytest.mark.parametrize(
-    "text", ["hf://owner/name", "hf://owner/name@main", f"hf://owner/name@{COMMIT[:7]}", "hf://datasets/owner/name/file.json"]
+    "text", ["hf://name", "hf://", "hf://owner/name", f"hf://datasets/name@{COMMIT}", "hf://datasets/owner/name/file.json"]
 )
-def test_a_location_without_a_whole_commit_is_refused(text: str) -> None:
-    with pytest.raises(PrefbenchError, match=r"names no commit|no location on the hub") as caught:
-        HubLocation.parse(text)
-    assert caught.value.hint
-
-
-def test_the_hint_says_what_prints_the_commit() -> None:
-    with pytest.raises(PrefbenchError, match="names no commit") as caught:
-        HubLocation.parse("hf://owner/name@main")
-    assert "`prefbench doctor TRACK --ask-hub` prints the line" in caught.value.hint
-
-
-@pytest.mark.parametrize("text", ["hf://name", "hf://", f"hf://datasets/name@{COMMIT}"])
 def test_another_shape_is_no_location(text: str) -> None:
     with pytest.raises(PrefbenchError, match="no location on the hub"):
         HubLocation.parse(text)

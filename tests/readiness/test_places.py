@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from huggingface_hub import constants
 
 from prefbench.data.web_files import WebFile
 from prefbench.readiness.places import model_here, presence
+from tests.hub import FIRST as COMMIT
+from tests.hub import LoopbackHub, loopback_hub
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = f"hf://someone/tiny@{COMMIT}"
 
 
@@ -78,63 +76,29 @@ def test_a_file_that_the_repository_is_known_not_to_have_is_wrong(cache: Path) -
     assert "has no train.jsonl at this commit" in found.finding
 
 
-def test_a_location_without_a_commit_is_wrong(cache: Path) -> None:
-    found = presence("pairs_file", "hf://datasets/someone/pairs@COMMIT/train.jsonl")
+def test_a_location_of_another_shape_is_wrong(cache: Path) -> None:
+    found = presence("pairs_file", "hf://datasets/someone/pairs/train.jsonl")
     assert found.state == "wrong"
-    assert "names no commit" in found.finding
-
-
-class Hub(BaseHTTPRequestHandler):
-    """Tells the commit of one data set, has the configuration of one model, and gives another on request only."""
-
-    replies: ClassVar[dict[str, tuple[int, dict[str, object], str]]] = {
-        "/api/datasets/someone/pairs": (200, {"id": "someone/pairs", "sha": COMMIT}, ""),
-        f"/api/models/someone/open/revision/{COMMIT}": (200, {"id": "someone/open", "sha": COMMIT}, ""),
-        f"/someone/open/resolve/{COMMIT}/config.json": (200, {"model_type": "llama"}, ""),
-        f"/api/models/someone/tiny/revision/{COMMIT}": (403, {}, "GatedRepo"),
-    }
-
-    def do_GET(self) -> None:
-        self.wfile.write(self._head())
-
-    def do_HEAD(self) -> None:
-        self._head()
-
-    def _head(self) -> bytes:
-        status, body, code = self.replies.get(self.path.partition("?")[0], (404, {}, "RepoNotFound"))
-        text = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        if code:
-            self.send_header("X-Error-Code", code)
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{hashlib.sha256(text).hexdigest()}"')
-        self.end_headers()
-        return text
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
+    assert "no location on the hub" in found.finding
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    server = HTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("HF_ENDPOINT", address)
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
-    yield
-    server.shutdown()
-    server.server_close()
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """One that knows a data set's branch, has the configuration of one model, and gives another on request only."""
+    with loopback_hub(monkeypatch) as found:
+        found.has("datasets/someone/pairs", "main", COMMIT)
+        found.has("models/someone/open", COMMIT, COMMIT)
+        found.keeps("models/someone/open", COMMIT, "config.json", b'{"model_type": "llama"}')
+        found.refuses(f"/api/models/someone/tiny/revision/{COMMIT}")
+        yield found
 
 
 @pytest.mark.usefixtures("hub")
-def test_the_hub_tells_the_commit_that_is_to_be_written(cache: Path) -> None:
-    found = presence("pairs_file", "hf://datasets/someone/pairs@COMMIT/train.jsonl", ask_hub=True)
-    assert found.finding.endswith(f'with the hub\'s present commit: pairs_file = "hf://datasets/someone/pairs@{COMMIT}/train.jsonl"')
-    unknown = presence("pairs_file", "hf://datasets/someone/else@COMMIT", ask_hub=True)
-    assert "did not tell its commit" in unknown.finding
+def test_a_branch_that_the_hub_does_not_know_is_missing_with_its_reason(cache: Path) -> None:
+    assert "(--ask-hub asks now)" in presence("pairs_file", "hf://datasets/someone/else@main/train.jsonl").finding
+    unknown = presence("pairs_file", "hf://datasets/someone/else@main/train.jsonl", ask_hub=True)
+    assert unknown.state == "missing"
+    assert "hf://datasets/someone/else@main: the hub does not tell its commit" in unknown.finding
 
 
 @pytest.mark.usefixtures("hub")
