@@ -18,7 +18,6 @@ from prefbench.config import UNTRAINED, Selection, Track, find_track, packaged_t
 from prefbench.data.files import LOCATIONS
 from prefbench.data.locations import HubLocation, is_on_hub, is_on_web, is_remote
 from prefbench.data.web_files import WebFile
-from prefbench.errors import PrefbenchError
 from prefbench.evaluate.annotators import load_annotator
 from prefbench.identity import file_digest
 from prefbench.plan import Planner
@@ -44,11 +43,11 @@ COMMITS = {
     "google/gemma-3-270m": "9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1",
 }
 """The repositories of the hub that the tracks name, at commits that public code pins."""
-WITHOUT_COMMIT = {
-    "summarize-tldr": {"hf://datasets/trl-lib/tldr-preference@COMMIT"},
-    "ultrafeedback-llama3-8b": {"hf://datasets/princeton-nlp/llama3-ultrafeedback@COMMIT"},
+AT_A_BRANCH = {
+    "summarize-tldr": {"hf://datasets/trl-lib/tldr-preference@main"},
+    "ultrafeedback-llama3-8b": {"hf://datasets/princeton-nlp/llama3-ultrafeedback@main"},
 }
-"""What the user has to complete: no public source tells a commit."""
+"""What a run resolves when it begins: no public source tells a commit."""
 
 
 @dataclass(frozen=True)
@@ -185,21 +184,17 @@ def test_a_setting_is_the_papers(number: Told) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_locations_on_the_hub_have_commits_that_public_code_pins(name: str, registry: Registry) -> None:
     found = {location for location in locations(read_track(find_track(name), registry), registry).values() if is_on_hub(location)}
-    without_commit = WITHOUT_COMMIT.get(name, set())
-    assert without_commit <= found
-    for location in found - without_commit:
+    at_a_branch = AT_A_BRANCH.get(name, set())
+    assert at_a_branch <= found
+    for location in found - at_a_branch:
         place = HubLocation.parse(location)
         assert place.revision == COMMITS[place.repo]
-    for location in without_commit:
-        with pytest.raises(PrefbenchError, match="names no commit"):
-            HubLocation.parse(location)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_what_the_user_has_to_bring_is_said_in_the_file(name: str, registry: Registry) -> None:
     track = read_track(find_track(name), registry)
-    found = locations(track, registry).values()
-    due = [location for location in found if not is_remote(location)] + list(WITHOUT_COMMIT.get(name, ()))
+    due = [location for location in locations(track, registry).values() if not is_remote(location)]
     assert bool(due) == ("Needed from you" in track.path.read_text(encoding="utf-8"))
 
 

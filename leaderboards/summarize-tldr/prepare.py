@@ -1,7 +1,7 @@
-"""One command from TL;DR's validation split to the questions of `summarize-tldr`: ``python prepare.py VALIDATION OUT``.
+"""One command from TL;DR's validation split to the questions of `summarize-tldr`: ``python prepare.py tldr``.
 
-VALIDATION is the split as a Parquet, JSON or JSONL file with the columns ``prompt`` and ``chosen``; OUT gets ``questions.json`` (posts to
-summarise) and ``references.json`` (for each the summary that people preferred), both in AlpacaEval's format.
+The folder gets ``questions.json`` (posts to summarise) and ``references.json`` (for each the summary that people preferred), both in AlpacaEval's
+format. Without a network, ``--validation FILE`` names the split as a Parquet, JSON or JSONL file with the columns ``prompt`` and ``chosen``.
 """
 
 from __future__ import annotations
@@ -9,23 +9,38 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from prefbench.data.locations import HubLocation, is_on_hub
+from prefbench.data.revisions import commit_now
+from prefbench.data.rows import Table
+from prefbench.errors import PrefbenchError
 
+DATA_SET = "hf://datasets/trl-lib/tldr-preference@main"
 QUESTIONS = 400
 REQUEST = "Write a summary of this post in one or two sentences.\n\n"
 END = "TL;DR:"
 """What a post of the data ends with; the request stands in its place."""
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of the split."""
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path).to_dict("records")
-    return pd.read_json(path, lines=path.suffix == ".jsonl", dtype=False).to_dict("records")
+def read_rows(location: str) -> Iterator[Mapping[str, Any]]:
+    """The rows of the split, from a file or from the hub. Raises PrefbenchError for one that is none."""
+    table = Table(location, split="validation") if is_on_hub(location) else Table(location)
+    for number, row in table.rows():
+        if isinstance(row, str) or not all(isinstance(row.get(key), str) for key in ("prompt", "chosen")):
+            raise PrefbenchError(
+                f"{table.name}: row {number} needs the texts prompt and chosen", "give trl-lib/tldr-preference's validation"
+            )
+        yield row
+
+
+def at_its_commit(location: str) -> str:
+    """The location with the commit that its branch is now."""
+    place = HubLocation.parse(location)
+    return str(replace(place, revision=commit_now(place)))
 
 
 def summaries(rows: Iterable[Mapping[str, Any]], count: int) -> dict[str, str]:
@@ -37,7 +52,7 @@ def summaries(rows: Iterable[Mapping[str, Any]], count: int) -> dict[str, str]:
     return {post: found[post] for post in drawn}
 
 
-def prepare(validation: Path, out: Path, count: int = QUESTIONS) -> int:
+def prepare(validation: str, out: Path, count: int = QUESTIONS) -> int:
     """Write both files; the number of questions."""
     found = summaries(read_rows(validation), count)
     rows = [{"instruction": REQUEST + post, "output": summary, "generator": "people"} for post, summary in found.items()]
@@ -51,10 +66,14 @@ def prepare(validation: Path, out: Path, count: int = QUESTIONS) -> int:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("validation", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--validation")
     arguments = parser.parse_args()
-    print(f"{prepare(arguments.validation, arguments.out)} questions")
+    try:
+        validation = arguments.validation or at_its_commit(DATA_SET)
+        print(f"{prepare(validation, arguments.out)} questions from {validation}")
+    except PrefbenchError as error:
+        parser.error(f"{error}; {error.hint}")
 
 
 if __name__ == "__main__":

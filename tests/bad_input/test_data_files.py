@@ -75,7 +75,8 @@ PAIRS = [
         put("pairs.jsonl", GOOD + jsonl([LABELLED])),
     ),
     Bad("a-split-of-a-file", "is a file, and has no configurations and no splits", "", option('pairs_split = "train"')),
-    Bad("a-branch-of-the-hub", "names no commit", "40 hexadecimal digits", edit('"pairs.jsonl"', '"hf://datasets/owner/name@main"')),
+    Bad("no-revision", "no location on the hub", "a branch such as main", edit('"pairs.jsonl"', '"hf://datasets/owner/name"')),
+    Bad("a-branch-that-nobody-knows", "does not tell its commit", "40 hexadecimal", edit('"pairs.jsonl"', '"hf://datasets/owner/name@x"')),
     Bad("empty", "pairs.jsonl: 0 training pairs, and 1 are asked for", "", put("pairs.jsonl", "")),
     Bad(
         "not-json",
