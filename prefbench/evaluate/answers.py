@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from prefbench.api import Prompt, Sampling
-from prefbench.evaluate.asked import Asked, Draws, answer_in_batches, ask, end_tokens, texts_of
+from prefbench.evaluate.asked import Asked, Draws, Requests, answer_in_batches, ask, end_tokens, texts_of
 from prefbench.evaluate.kept_answers import UNTOLD, Progress
 
 if TYPE_CHECKING:
@@ -40,22 +39,14 @@ class _Rows:
         return _Rows(self.index[rows], self.mask[rows], self.draws[rows], self.temperature[rows], top_p, self.limit[rows])
 
 
-def generate(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Prompt],
-    ids: Sequence[str],
-    sampling: Sequence[Sampling],
-    source: Draws,
-    progress: Progress = UNTOLD,
-) -> list[str]:
+def generate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: Requests, progress: Progress = UNTOLD) -> list[str]:
     """One answer per prompt. A row's draws depend on ``(seed, stream, id)`` alone, so neither batching nor other rows change them.
 
     Tokens are drawn by inverting the cumulative distribution with one uniform per token: policies that share seed, stream and id share their
     luck too, which makes their differences smaller than those of independent samples. Where CUDA runs out of memory a batch is halved; beyond
     rounding the answers do not depend on it. Raises PrefbenchError for a prompt that leaves no room for its answer.
     """
-    asked = ask(model, tokenizer, prompts, ids, sampling, source)
+    asked, source = ask(model, tokenizer, requests), requests.source
     ends = end_tokens(model, tokenizer)
 
     def draw(rows: Sequence[Asked]) -> list[list[int]]:

@@ -39,6 +39,16 @@ class Draws:
 
 
 @dataclass(frozen=True)
+class Requests:
+    """What N answers are asked for: a prompt, an id and a way of sampling for each, in order, and the luck that they draw from."""
+
+    prompts: Sequence[Prompt]
+    ids: Sequence[str]
+    sampling: Sequence[Sampling]
+    source: Draws
+
+
+@dataclass(frozen=True)
 class Asked:
     """One answer to be drawn: its question's id, the token ids of its prompt, and how it is sampled."""
 
@@ -51,19 +61,12 @@ class Asked:
         return digest([source.seed, source.stream, self.id, self.prompt, dataclasses.asdict(self.sampling)])
 
 
-def ask(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Prompt],
-    ids: Sequence[str],
-    sampling: Sequence[Sampling],
-    source: Draws,
-) -> list[Asked]:
+def ask(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: Requests) -> list[Asked]:
     """The prompts in token ids. Raises PrefbenchError where the model does not know a token, or has no room for a prompt and its answer."""
-    prompt_ids = encode_prompts(tokenizer, prompts)
+    prompt_ids = encode_prompts(tokenizer, requests.prompts)
     refuse_unknown_tokens(model, prompt_ids)
-    asked = [Asked(*row) for row in zip(ids, prompt_ids, sampling, strict=True)]
-    refuse_too_long(model, asked, source)
+    asked = [Asked(*row) for row in zip(requests.ids, prompt_ids, requests.sampling, strict=True)]
+    refuse_too_long(model, asked, requests.source)
     return asked
 
 

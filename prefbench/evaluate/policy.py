@@ -13,7 +13,7 @@ from prefbench.api import Message, Pair, Prompt, Question, Sampling
 from prefbench.data.tokens import encode_answers, encode_prompts
 from prefbench.evaluate import vllm_backend
 from prefbench.evaluate.answers import generate
-from prefbench.evaluate.asked import Draws
+from prefbench.evaluate.asked import Draws, Requests
 from prefbench.evaluate.kept_answers import UNTOLD, Progress
 from prefbench.identity import digest
 from prefbench.train.device import autocast
@@ -57,11 +57,11 @@ class ModelPolicy:
 
     def sample(self, prompts: Sequence[Prompt], ids: Sequence[str], sampling: Sequence[Sampling], stream: str) -> list[str]:
         """One answer per prompt, a conversation or plain text."""
-        source = Draws(self.seed, stream)
+        requests = Requests(prompts, ids, sampling, Draws(self.seed, stream))
         if self.engine is not None:
-            return vllm_backend.generate(self.engine, self.tokenizer, prompts, ids, sampling, source, self.progress)
+            return vllm_backend.generate(self.engine, self.tokenizer, requests, self.progress)
         with autocast(self.policy.dtype):
-            return generate(self.policy.model, self.tokenizer, prompts, ids, sampling, source, self.progress)
+            return generate(self.policy.model, self.tokenizer, requests, self.progress)
 
     def release(self) -> None:
         """Give back the memory of the engine that draws answers, where there is one: scores need it, and so does whatever comes next."""

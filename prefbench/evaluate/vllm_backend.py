@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from prefbench.api import Prompt, Sampling
 from prefbench.errors import PrefbenchError
-from prefbench.evaluate.asked import Asked, Draws, answer_in_batches, ask, end_tokens, texts_of
+from prefbench.evaluate.asked import Asked, Draws, Requests, answer_in_batches, ask, end_tokens, texts_of
 from prefbench.evaluate.kept_answers import UNTOLD, Progress
 
 if TYPE_CHECKING:
@@ -100,21 +99,13 @@ def _memory() -> dict[str, float]:
     return {"gpu_memory_utilization": MEMORY_SHARE * free / total}
 
 
-def generate(
-    engine: VllmEngine,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Prompt],
-    ids: Sequence[str],
-    sampling: Sequence[Sampling],
-    source: Draws,
-    progress: Progress = UNTOLD,
-) -> list[str]:
+def generate(engine: VllmEngine, tokenizer: PreTrainedTokenizerBase, requests: Requests, progress: Progress = UNTOLD) -> list[str]:
     """One answer per prompt, as ``answers.generate`` gives them; an answer's seed depends on ``(seed, stream, id)`` alone.
 
     vLLM draws its own random numbers from the seed, so that policies with the same seed share no luck token by token.
     Raises PrefbenchError for a prompt that leaves no room for its answer.
     """
-    asked = ask(engine.model, tokenizer, prompts, ids, sampling, source)
+    asked, source = ask(engine.model, tokenizer, requests), requests.source
     ends = end_tokens(engine.model, tokenizer)
     groups = [range(start, min(start + QUESTIONS_AT_ONCE, len(asked))) for start in range(0, len(asked), QUESTIONS_AT_ONCE)]
     return texts_of(tokenizer, answer_in_batches(asked, groups, lambda rows: engine.draw(rows, source, ends), source, progress), ends)

@@ -93,14 +93,14 @@ def sample(asked: Sequence[Sampled], draw: Draw, model_folder: Path) -> list[Sam
     import torch
 
     from prefbench.evaluate.answers import generate
-    from prefbench.evaluate.asked import Draws
+    from prefbench.evaluate.asked import Draws, Requests
     from prefbench.train.checkpoint import load_model, load_tokenizer
 
     model, tokenizer = load_model(model_folder, torch.device("cpu")), load_tokenizer(model_folder)
     twice = [row.prompt for row in asked for _ in range(2)]
     ids = [f"{i // 2}.{i % 2}" for i in range(len(twice))]
     seed = stream_seed(draw.world_seed, "prefworld", "pairs", draw.name)
-    texts = generate(model, tokenizer, twice, ids, [SAMPLING] * len(twice), Draws(seed, "samples"))
+    texts = generate(model, tokenizer, Requests(twice, ids, [SAMPLING] * len(twice), Draws(seed, "samples")))
     return [replace(row, answers=(texts[2 * i], texts[2 * i + 1])) for i, row in enumerate(asked)]
 
 

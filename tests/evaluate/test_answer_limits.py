@@ -11,7 +11,7 @@ from prefbench.api import Sampling
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate import answers
 from prefbench.evaluate.answers import generate, in_halves
-from prefbench.evaluate.asked import Asked, Draws, end_tokens, texts_of
+from prefbench.evaluate.asked import Asked, Draws, Requests, end_tokens, texts_of
 from tests.models import tiny_llama, word_tokenizer
 
 SOURCE = Draws(3, "bench/0")
@@ -35,7 +35,7 @@ def test_a_model_and_a_tokenizer_without_an_end_go_on_to_the_limit():
     model, tokenizer = tiny_llama(), word_tokenizer()
     model.generation_config.eos_token_id = tokenizer.eos_token = None
     assert end_tokens(model, tokenizer) == []
-    (text,) = generate(model, tokenizer, [prompt(3)], ["a"], [Sampling(max_new_tokens=40)], SOURCE)
+    (text,) = generate(model, tokenizer, Requests([prompt(3)], ["a"], [Sampling(max_new_tokens=40)], SOURCE))
     assert len(text.split()) > 30
 
 
@@ -43,7 +43,7 @@ def test_the_token_that_ends_an_answer_is_not_in_its_text_even_where_it_is_not_s
     model, tokenizer = tiny_llama(), word_tokenizer()
     model.generation_config.eos_token_id = list(range(5, 50))  # every word ends the answer
     asked = [str(i) for i in range(20)]
-    texts = generate(model, tokenizer, [prompt(2)] * 20, asked, [Sampling(max_new_tokens=6)] * 20, SOURCE)
+    texts = generate(model, tokenizer, Requests([prompt(2)] * 20, asked, [Sampling(max_new_tokens=6)] * 20, SOURCE))
     assert set(texts) <= {"", "<user>", "<assistant>", "<user> <user>"}  # words of this tokenizer too
 
 
@@ -57,9 +57,9 @@ def test_special_tokens_and_space_are_no_part_of_a_text():
 def test_a_prompt_that_leaves_no_room_for_its_answer_is_refused_with_its_question():
     model, tokenizer = tiny_llama(max_position_embeddings=20), word_tokenizer()
     fits = [prompt(n) for n in (3, 8)]
-    generate(model, tokenizer, fits, ["a", "b"], [Sampling(max_new_tokens=10)] * 2, SOURCE)
+    generate(model, tokenizer, Requests(fits, ["a", "b"], [Sampling(max_new_tokens=10)] * 2, SOURCE))
     with pytest.raises(PrefbenchError, match=r"bench/0: question b needs 21 positions, 10 for its prompt and 11 for its answer") as refused:
-        generate(model, tokenizer, fits, ["a", "b"], [Sampling(max_new_tokens=n) for n in (10, 11)], SOURCE)
+        generate(model, tokenizer, Requests(fits, ["a", "b"], [Sampling(max_new_tokens=n) for n in (10, 11)], SOURCE))
     assert "max_new_tokens" in refused.value.hint
 
 
@@ -95,8 +95,8 @@ def test_a_row_that_is_too_large_alone_is_out_of_memory():
 
 def test_answers_of_a_halved_batch_are_those_of_the_whole_one(monkeypatch):
     model, tokenizer = tiny_llama(), word_tokenizer()
-    asked = ([prompt(n) for n in range(1, 9)], list("abcdefgh"), [Sampling(max_new_tokens=12)] * 8, SOURCE)
-    whole = generate(model, tokenizer, *asked)
+    asked = Requests([prompt(n) for n in range(1, 9)], list("abcdefgh"), [Sampling(max_new_tokens=12)] * 8, SOURCE)
+    whole = generate(model, tokenizer, asked)
     draw = answers._generate_batch
 
     def small(model, rows, source, ends):
@@ -105,7 +105,7 @@ def test_answers_of_a_halved_batch_are_those_of_the_whole_one(monkeypatch):
         return draw(model, rows, source, ends)
 
     monkeypatch.setattr(answers, "_generate_batch", small)
-    assert generate(model, tokenizer, *asked) == whole
+    assert generate(model, tokenizer, asked) == whole
 
 
 def test_on_a_gpu_half_of_what_is_free_is_filled_with_a_power_of_two_of_rows(monkeypatch):

@@ -10,7 +10,7 @@ from prefbench.api import Sampling
 from prefbench.data.tokens import encode_prompts
 from prefbench.evaluate import answers
 from prefbench.evaluate.answers import generate
-from prefbench.evaluate.asked import Draws
+from prefbench.evaluate.asked import Draws, Requests
 from prefbench.streams import stream
 from tests.models import tiny_llama, tiny_neox, word_tokenizer
 
@@ -38,22 +38,22 @@ def test_answers_equal_those_of_a_plain_loop(make):
     model, tokenizer = make(), word_tokenizer()
     model.generation_config.eos_token_id = 1
     expected = [naive(model, tokenizer, *row) for row in zip(PROMPTS, IDS, SAMPLING, strict=True)]
-    assert generate(model, tokenizer, PROMPTS, IDS, SAMPLING, Draws(3, "test")) == expected
+    assert generate(model, tokenizer, Requests(PROMPTS, IDS, SAMPLING, Draws(3, "test"))) == expected
 
 
 def test_batching_and_company_change_no_answer(monkeypatch):
     model, tokenizer = tiny_llama(), word_tokenizer()
-    together = generate(model, tokenizer, PROMPTS, IDS, SAMPLING, Draws(3, "test"))
-    alone = generate(model, tokenizer, PROMPTS[2:3], IDS[2:3], SAMPLING[2:3], Draws(3, "test"))
+    together = generate(model, tokenizer, Requests(PROMPTS, IDS, SAMPLING, Draws(3, "test")))
+    alone = generate(model, tokenizer, Requests(PROMPTS[2:3], IDS[2:3], SAMPLING[2:3], Draws(3, "test")))
     monkeypatch.setattr(answers, "CPU_CACHE_BYTES", 1)
-    assert generate(model, tokenizer, PROMPTS, IDS, SAMPLING, Draws(3, "test")) == together
+    assert generate(model, tokenizer, Requests(PROMPTS, IDS, SAMPLING, Draws(3, "test"))) == together
     assert alone == together[2:3]
 
 
 def test_seed_stream_and_id_each_give_other_draws():
     model, tokenizer = tiny_llama(), word_tokenizer()
     long = [Sampling(max_new_tokens=12)] * 5
-    drawn = {tuple(generate(model, tokenizer, PROMPTS, ids, long, Draws(seed, name))) for ids, seed, name in (
+    drawn = {tuple(generate(model, tokenizer, Requests(PROMPTS, ids, long, Draws(seed, name)))) for ids, seed, name in (
         (IDS, 3, "test"), (IDS, 4, "test"), (IDS, 3, "other"), (IDS[::-1], 3, "test"),
     )}  # fmt: skip
     assert len(drawn) == 4
@@ -62,8 +62,8 @@ def test_seed_stream_and_id_each_give_other_draws():
 def test_temperature_zero_is_greedy():
     model, tokenizer = tiny_llama(), word_tokenizer()
     greedy = [Sampling(temperature=0.0, max_new_tokens=6)] * 5
-    first = generate(model, tokenizer, PROMPTS, IDS, greedy, Draws(0, "x"))
-    assert first == generate(model, tokenizer, PROMPTS, IDS, greedy, Draws(1, "y"))
+    first = generate(model, tokenizer, Requests(PROMPTS, IDS, greedy, Draws(0, "x")))
+    assert first == generate(model, tokenizer, Requests(PROMPTS, IDS, greedy, Draws(1, "y")))
     ids = torch.tensor(encode_prompts(tokenizer, PROMPTS[:1]))
     reference = model.generate(ids, do_sample=False, max_new_tokens=6, eos_token_id=1, pad_token_id=0)[0, ids.shape[1] :]
     assert first[0] == tokenizer.decode(reference, skip_special_tokens=True).strip()
@@ -72,7 +72,7 @@ def test_temperature_zero_is_greedy():
 def test_draws_follow_the_distribution():
     model, tokenizer = tiny_llama(), word_tokenizer()
     ids = [str(i) for i in range(2000)]
-    texts = generate(model, tokenizer, PROMPTS[:1] * 2000, ids, [Sampling(max_new_tokens=1)] * 2000, Draws(0, "many"))
+    texts = generate(model, tokenizer, Requests(PROMPTS[:1] * 2000, ids, [Sampling(max_new_tokens=1)] * 2000, Draws(0, "many")))
     with torch.no_grad():
         expected = model(input_ids=torch.tensor(encode_prompts(tokenizer, PROMPTS[:1]))).logits[0, -1].double().softmax(-1).numpy()
     top = int(expected[5:].argmax()) + 5
@@ -140,6 +140,6 @@ def test_of_equally_probable_tokens_the_lower_ids_are_in_the_nucleus():
 def test_the_smallest_nucleus_is_the_most_probable_token():
     model, tokenizer = tiny_llama(), word_tokenizer()
     greedy, narrow = ([Sampling(t, 6, p)] * 5 for t, p in ((0.0, 1.0), (1.0, 0.0)))
-    assert generate(model, tokenizer, PROMPTS, IDS, narrow, Draws(0, "x")) == generate(
-        model, tokenizer, PROMPTS, IDS, greedy, Draws(0, "x")
+    assert generate(model, tokenizer, Requests(PROMPTS, IDS, narrow, Draws(0, "x"))) == generate(
+        model, tokenizer, Requests(PROMPTS, IDS, greedy, Draws(0, "x"))
     )

@@ -15,7 +15,8 @@ from prefbench.api import Pair, Sampling
 from prefbench.columns.reference import reference_column
 from prefbench.config import LoraRules, ModelRules
 from prefbench.data.tokens import encode_prompts, render
-from prefbench.evaluate.answers import Draws, generate
+from prefbench.evaluate.answers import generate
+from prefbench.evaluate.asked import Draws, Requests
 from prefbench.evaluate.policy import ModelPolicy
 from prefbench.objectives.dpo import Dpo
 from prefbench.train.adapters import fresh_policy
@@ -86,7 +87,7 @@ def test_greedy_answers_in_a_batch_are_those_of_transformers_one_prompt_at_a_tim
     if not conversation:
         tokenizer.chat_template = None
     greedy = [Sampling(temperature=0.0, max_new_tokens=NEW)] * len(texts)
-    answers = generate(model, tokenizer, prompts, texts, greedy, Draws(0, "test"))
+    answers = generate(model, tokenizer, Requests(prompts, texts, greedy, Draws(0, "test")))
     assert answers == [alone(model, tokenizer, ids) for ids in encode_prompts(tokenizer, prompts)]
 
 
