@@ -81,6 +81,7 @@ NUMBERS = [
     *told(QWEN, "its create_figure.ipynb, cell 2", **{"methods__apo-hinge-softplus__beta": 0.3}),
     *told(QWEN, "its generate_alpaca_output_with_token.py", harness__alpaca_eval_1__temperature=0.7, harness__alpaca_eval_1__top_p=0.9),
     *told(QWEN, "its generate_alpaca_output_with_token.py", harness__alpaca_eval_1__max_new_tokens=1024),
+    *told(QWEN, "its generate_alpaca_output_with_token.py", harness__alpaca_eval_1__repetition_penalty=1.1),
     *told(QWEN, "2508.08466 figure 1", harness__alpaca_eval_1__annotator="alpaca_eval_gpt4_turbo_fn"),
     *told(IMDB, f"{MADPO}: two epochs of 10,000 pairs in batches of 32", train__steps=2 * 10_000 // 32, train__pool=32),
     *told(IMDB, MADPO, train__learning_rate=1e-5, train__schedule="cosine", train__clip=1.0, train__weight_decay=0.01),

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How answers are drawn: temperature in nats (0 is greedy), the limit of new tokens, and the share of probability that is drawn from."""
+    """How answers are drawn: temperature in nats (0 is greedy), the limit of new tokens, the share of probability that is drawn from.
+
+    Logits of tokens that stand in the prompt or in the answer so far are divided by ``repetition_penalty`` where they are positive, and
+    multiplied by it where they are negative (Keskar et al., CTRL, 2019, section 4.1, as transformers and vLLM have it); 1 changes nothing.
+    """
 
     temperature: float = 1.0
     max_new_tokens: int = 64
     top_p: float = 1.0
+    repetition_penalty: float = 1.0
 
 
 class Policy(Protocol):

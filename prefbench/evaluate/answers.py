@@ -32,11 +32,19 @@ class _Rows:
     draws: torch.Tensor  # (R, longest) uniforms in [0, 1), one per new token
     temperature: torch.Tensor  # (R, 1)
     top_p: torch.Tensor | None  # (R, 1); None where every row draws from the whole distribution
+    penalty: torch.Tensor | None  # (R, 1); None where no row is penalised for repetitions
+    history: torch.Tensor | None  # (R, T) the token ids so far, a real one in the place of each that is padding; None likewise
     limit: torch.Tensor  # (R,) new tokens allowed
 
     def keep(self, rows: torch.Tensor) -> _Rows:
-        top_p = None if self.top_p is None else self.top_p[rows]
-        return _Rows(self.index[rows], self.mask[rows], self.draws[rows], self.temperature[rows], top_p, self.limit[rows])
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        kept: dict[str, Any] = {name: None if value is None else value[rows] for name, value in values.items()}
+        return _Rows(**kept)
+
+    def longer(self, drawn: torch.Tensor) -> _Rows:
+        """With the tokens (R,) that were drawn, one for each row."""
+        history = None if self.history is None else torch.cat([self.history, drawn[:, None]], dim=1)
+        return dataclasses.replace(self, mask=torch.nn.functional.pad(self.mask, (0, 1), value=1), history=history)
 
 
 def generate(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requests: Requests, progress: Progress = UNTOLD) -> list[str]:
@@ -103,7 +111,7 @@ def in_halves(draw: Callable[[Sequence[Asked]], list[list[int]]], rows: Sequence
 @torch.inference_mode()
 def _generate_batch(model: PreTrainedModel, asked: Sequence[Asked], source: Draws, ends: Sequence[int]) -> list[list[int]]:
     tokens, mask = _left_pad([row.prompt for row in asked], model.device)
-    rows = _first_rows(asked, source, mask)
+    rows = _first_rows(asked, source, tokens, mask)
     stops = torch.tensor(ends, device=model.device)
     answers: list[list[int]] = [[] for _ in asked]
     cache: Any = DynamicCache(config=model.config)
@@ -112,6 +120,8 @@ def _generate_batch(model: PreTrainedModel, asked: Sequence[Asked], source: Draw
         logits = model(
             input_ids=tokens, attention_mask=rows.mask, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1
         ).logits[:, -1]
+        if rows.penalty is not None and rows.history is not None:
+            logits = _penalised(logits, rows.history, rows.penalty)
         drawn = _draw(logits, rows.temperature, rows.draws[:, step], rows.top_p)
         for row, token in zip(rows.index.tolist(), drawn.tolist(), strict=True):
             answers[row].append(token)
@@ -122,15 +132,15 @@ def _generate_batch(model: PreTrainedModel, asked: Sequence[Asked], source: Draw
         if len(going) < len(drawn):
             rows, drawn, position = rows.keep(going), drawn[going], position[going]
             cache.batch_select_indices(going)
-        rows = dataclasses.replace(rows, mask=torch.nn.functional.pad(rows.mask, (0, 1), value=1))
-        tokens = drawn[:, None]
+        rows, tokens = rows.longer(drawn), drawn[:, None]
     return answers
 
 
-def _first_rows(asked: Sequence[Asked], source: Draws, mask: torch.Tensor) -> _Rows:
+def _first_rows(asked: Sequence[Asked], source: Draws, tokens: torch.Tensor, mask: torch.Tensor) -> _Rows:
     """All rows of a batch, before its first token."""
     device, sampling = mask.device, [row.sampling for row in asked]
     longest = max(s.max_new_tokens for s in sampling)
+    penalised = any(s.repetition_penalty != 1 for s in sampling)
     return _Rows(
         index=torch.arange(len(asked), device=device),
         mask=mask,
@@ -139,6 +149,8 @@ def _first_rows(asked: Sequence[Asked], source: Draws, mask: torch.Tensor) -> _R
         top_p=torch.tensor([[s.top_p] for s in sampling], dtype=torch.float64, device=device)
         if any(s.top_p < 1 for s in sampling)
         else None,
+        penalty=torch.tensor([[s.repetition_penalty] for s in sampling], dtype=torch.float64, device=device) if penalised else None,
+        history=torch.where(mask == 1, tokens, tokens[:, -1:]) if penalised else None,
         limit=torch.tensor([s.max_new_tokens for s in sampling], device=device),
     )
 
@@ -148,6 +160,12 @@ def _left_pad(prompt_ids: list[list[int]], device: torch.device) -> tuple[torch.
     tokens = torch.tensor([[0] * (longest - len(p)) + p for p in prompt_ids], device=device)
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompt_ids], device=device)
     return tokens, mask
+
+
+def _penalised(logits: torch.Tensor, history: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
+    """The logits (R, V) with those of tokens in ``history`` (R, T) made smaller by the factor ``penalty`` (R, 1), as ``Sampling`` says."""
+    seen = logits.gather(1, history)
+    return logits.scatter(1, history, torch.where(seen > 0, seen / penalty, seen * penalty).to(logits.dtype))
 
 
 def _draw(logits: torch.Tensor, temperature: torch.Tensor, uniform: torch.Tensor, top_p: torch.Tensor | None = None) -> torch.Tensor:

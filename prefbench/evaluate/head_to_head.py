@@ -31,6 +31,7 @@ class HeadToHead(Harness):
     temperature: float = hyper(1.0, low=0.0, doc="of the graded answers, and of the baseline's where prefbench makes it")
     max_new_tokens: int = hyper(64, low=1, doc="limit of an answer")
     top_p: float = hyper(1.0, low=0.01, high=1.0, doc="share of the probability that answers are drawn from")
+    repetition_penalty: float = hyper(1.0, low=0.01, doc="factor against tokens that stand in the prompt or in the answer so far")
     annotator: str = hyper(OWN, doc="prompt and parser of the judge: prefbench for ours, or a name in alpaca-eval's evaluators_configs")
     both_orders: bool = hyper(False, doc="ask about every comparison in both orders, and take the mean")
 
@@ -119,7 +120,7 @@ class HeadToHead(Harness):
         return answer
 
     def _answers(self, policy: Policy, questions: Sequence[Question], temperature: float, stream: str) -> list[str]:
-        sampling = [Sampling(temperature, self.max_new_tokens, self.top_p)] * len(questions)
+        sampling = [Sampling(temperature, self.max_new_tokens, self.top_p, self.repetition_penalty)] * len(questions)
         return [turns[0] for turns in policy.answer(questions, sampling, stream)]
 
 

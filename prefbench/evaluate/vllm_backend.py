@@ -52,6 +52,7 @@ class VllmEngine:
             SamplingParams(
                 temperature=row.sampling.temperature,
                 top_p=row.sampling.top_p,
+                repetition_penalty=row.sampling.repetition_penalty,
                 max_tokens=row.sampling.max_new_tokens,
                 seed=source.seed_of(row.id),
                 stop_token_ids=list(ends),

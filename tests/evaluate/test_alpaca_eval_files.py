@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from prefbench.api import Calibration, JudgeReply, Question
+from prefbench.api import Calibration, JudgeReply, Question, Sampling
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.alpaca_eval import AlpacaEval, AlpacaEval1
 from prefbench.evaluate.alpaca_eval_files import read_outputs, read_tables
@@ -272,7 +272,7 @@ def test_a_written_verdict_is_counted_at_its_full_length(world: Any, asked: list
     assert AlpacaEval1().judge_load(given).reply_tokens == 100 * COUNT
 
 
-def test_top_p_reaches_the_policy(world: Any, asked: list[Question]) -> None:
+def test_the_sampling_reaches_the_policy(world: Any, asked: list[Question]) -> None:
     class Asked:
         seen: Any = None
 
@@ -281,8 +281,9 @@ def test_top_p_reaches_the_policy(world: Any, asked: list[Question]) -> None:
             return [("answer",) for _ in questions]
 
     policy = Asked()
-    AlpacaEval(temperature=0.7, top_p=0.9, max_new_tokens=9).collect(policy, source(world, asked))  # type: ignore[arg-type]
-    assert (policy.seen.temperature, policy.seen.top_p, policy.seen.max_new_tokens) == (0.7, 0.9, 9)
+    harness = AlpacaEval(temperature=0.7, top_p=0.9, repetition_penalty=1.1, max_new_tokens=9)
+    harness.collect(policy, source(world, asked))  # type: ignore[arg-type]
+    assert policy.seen == Sampling(temperature=0.7, max_new_tokens=9, top_p=0.9, repetition_penalty=1.1)
 
 
 def test_an_unknown_annotator_is_refused_before_anything_is_judged(world: Any, asked: list[Question]) -> None:

@@ -10,7 +10,7 @@ from prefbench.api import Sampling
 from prefbench.data.tokens import encode_prompts
 from prefbench.evaluate import answers
 from prefbench.evaluate.answers import generate
-from prefbench.evaluate.asked import Draws, Requests
+from prefbench.evaluate.asked import Asked, Draws, Requests
 from prefbench.streams import stream
 from tests.models import tiny_llama, tiny_neox, word_tokenizer
 
@@ -26,6 +26,8 @@ def naive(model, tokenizer, prompt, id_, sampling) -> str:
     for step in range(sampling.max_new_tokens):
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([ids + new])).logits[0, -1].double().numpy()
+        for token in {*ids, *new}:
+            logits[token] *= sampling.repetition_penalty if logits[token] < 0 else 1 / sampling.repetition_penalty
         weights = np.exp((logits - logits.max()) / sampling.temperature)
         new.append(int(np.searchsorted(np.cumsum(weights / weights.sum()), draws[step], side="right")))
         if new[-1] == 1:
@@ -67,6 +69,44 @@ def test_temperature_zero_is_greedy():
     ids = torch.tensor(encode_prompts(tokenizer, PROMPTS[:1]))
     reference = model.generate(ids, do_sample=False, max_new_tokens=6, eos_token_id=1, pad_token_id=0)[0, ids.shape[1] :]
     assert first[0] == tokenizer.decode(reference, skip_special_tokens=True).strip()
+
+
+def test_answers_with_a_penalty_for_repetitions_equal_those_of_a_plain_loop():
+    """Rows with and without one in the same batch, of prompts of several lengths."""
+    model, tokenizer = sharper(tiny_llama()), word_tokenizer()
+    sampling = [Sampling(1.0, 12, repetition_penalty=penalty) for penalty in (1.5, 1.0, 3.0, 0.2, 9.0)]
+    expected = [naive(model, tokenizer, *row) for row in zip(PROMPTS, IDS, sampling, strict=True)]
+    assert generate(model, tokenizer, Requests(PROMPTS, IDS, sampling, Draws(3, "test"))) == expected
+    without = generate(model, tokenizer, Requests(PROMPTS, IDS, [Sampling(1.0, 12)] * 5, Draws(3, "test")))
+    assert expected[1] == without[1]  # whose penalty is 1
+    assert sum(found != other for found, other in zip(expected, without, strict=True)) >= 3
+
+
+def test_padding_counts_as_no_repetition():
+    """The padding token is a token of the vocabulary like any other."""
+    asked = [Asked("a", [7], Sampling(repetition_penalty=2.0)), Asked("b", [5, 6, 7], Sampling())]
+    tokens, mask = answers._left_pad([row.prompt for row in asked], torch.device("cpu"))
+    history = answers._first_rows(asked, Draws(0, "x"), tokens, mask).history
+    assert [set(row) for row in history.tolist()] == [{7}, {5, 6, 7}]
+
+
+def sharper(model):
+    """With logits far enough from 0 that a factor moves answers."""
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(8)
+    return model
+
+
+@pytest.mark.parametrize("penalty", [1.5, 4.0])
+def test_the_penalty_is_that_of_transformers(penalty):
+    model, tokenizer = sharper(tiny_llama()), word_tokenizer()
+    greedy = [Sampling(0.0, 12, repetition_penalty=penalty)]
+    ids = torch.tensor(encode_prompts(tokenizer, PROMPTS[1:2]))
+    settings = {"do_sample": False, "max_new_tokens": 12, "eos_token_id": 1, "pad_token_id": 0}
+    plain, reference = (model.generate(ids, **settings, repetition_penalty=p)[0, ids.shape[1] :] for p in (1.0, penalty))
+    found = generate(model, tokenizer, Requests(PROMPTS[1:2], IDS[:1], greedy, Draws(0, "x")))
+    assert found == [tokenizer.decode(reference, skip_special_tokens=True).strip()]
+    assert found != [tokenizer.decode(plain, skip_special_tokens=True).strip()]
 
 
 def test_draws_follow_the_distribution():

@@ -24,7 +24,7 @@ from tests.models import tiny_llama, word_tokenizer
 
 QUESTIONS = [Question(str(i), ("w1 " * (1 + i % 4), "w2 w3")[: 1 + i % 2]) for i in range(8)]
 GREEDY = [Sampling(0.0, 6)] * 8
-SAMPLED = [Sampling(0.7, 6, 0.9)] * 8
+SAMPLED = [Sampling(0.7, 6, 0.9, 1.1)] * 8
 STAND_IN = Path(__file__).parent / "stand_in"
 
 
@@ -65,7 +65,7 @@ def test_every_question_is_asked_in_token_ids_with_its_own_seed_and_the_tracks_s
     (prompt, first), _, (longer, second) = engine.asked
     assert prompt == [2, 6, 3]  # <user> w1 <assistant>
     assert longer[:4] == [2, 6, 6, 3]
-    assert (first.temperature, first.top_p, first.max_tokens, first.stop_token_ids) == (0.7, 0.9, 6, [1])
+    assert (first.temperature, first.top_p, first.repetition_penalty, first.max_tokens, first.stop_token_ids) == (0.7, 0.9, 1.1, 6, [1])
     assert (first.seed, second.seed) == (stream_seed(5, "x/0", "0"), stream_seed(5, "x/1", "1"))
 
 

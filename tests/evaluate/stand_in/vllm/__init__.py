@@ -18,6 +18,7 @@ class SamplingParams:
 
     temperature: float = 1.0
     top_p: float = 1.0
+    repetition_penalty: float = 1.0
     max_tokens: int = 16
     seed: int | None = None
     stop_token_ids: Sequence[int] = ()
@@ -25,6 +26,7 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         assert 0.0 < self.top_p <= 1.0
+        assert self.repetition_penalty > 0.0
         assert self.temperature >= 0.0
         assert self.max_tokens >= 1
         assert self.seed is None or 0 <= self.seed < 2**63
