@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -159,6 +160,15 @@ def test_the_noisy_tracks_flips_are_no_part_of_it(script: ModuleType, tmp_path: 
     assert chosen == {answer for _, answer, _ in [*TRAINING, TWICE[0], TOO_LONG]}
 
 
+@pytest.mark.parametrize("spared", [True, False])
+def test_activations_are_kept_or_not_as_in_the_track(
+    script: ModuleType, track: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spared: bool
+) -> None:
+    recomputing = recording(monkeypatch, script, "recompute_layers")
+    script.prepare(tmp_path / "sft", replace(track, train=replace(track.train, gradient_checkpointing=spared)))
+    assert len(recomputing) == spared
+
+
 # ---------------------------------------------------------------- the loss
 
 
@@ -189,7 +199,10 @@ def test_a_command_that_was_killed_goes_on_where_it_was(
         with pytest.raises(KeyboardInterrupt):
             script.prepare(tmp_path / "sft", track, recipe)
     assert not (tmp_path / "sft").exists()
-    (next(tmp_path.glob("sft.*.checkpoints")) / "checkpoint-9").mkdir()  # one that was being written
+    third = next(tmp_path.glob("sft.*.checkpoints/checkpoint-3"))
+    shutil.copytree(
+        third, third.with_name("checkpoint-4"), ignore=shutil.ignore_patterns("trainer_state.json")
+    )  # one that was being written
     batches = recording(monkeypatch, script, "padded")
     script.prepare(tmp_path / "sft", track, recipe)
     assert [len(batch) for batch in batches] == [4, 4, 4, 4, 1]  # three steps of six

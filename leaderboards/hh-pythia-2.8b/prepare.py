@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -30,6 +29,7 @@ from prefbench.plan import Planner
 from prefbench.registry import load_registry
 from prefbench.train.checkpoint import load_model, load_tokenizer, save_policy
 from prefbench.train.device import compute_dtype, device
+from prefbench.train.recompute import recompute_layers
 
 TRACK = "hh-pythia-2.8b"
 IGNORED = -100
@@ -40,10 +40,10 @@ Example = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """AdamW for one epoch, then a linear decay to zero behind a linear warm-up; the Trainer's defaults in all else.
+    """One epoch of AdamW, with linear warm-up and linear decay to zero; the Trainer's defaults in all else.
 
     The paper, arXiv 2506.17252, states none of it. Epoch and batch are those of eric-mitchell/direct-preference-optimization, from which its
-    repository is derived; the warm-up is the 150 steps of both, as a share of HH's 2,500; the learning rate is ours.
+    repository is derived; the warm-up is the 150 steps of both, as a share of HH's 2,500; learning rate and decay are ours.
     """
 
     learning_rate: float = 1e-5
@@ -68,16 +68,12 @@ def prepare(out: Path, track: Track, recipe: Recipe = RECIPE) -> int:
     tokens = tokenise_pairs(tokenizer, source.pairs(track.seeds[0]), track.train.max_length, track.train.prompt_length)
     examples = chosen_answers(tokens)
     print(f"{len(examples)} different chosen answers; pairs dropped as too long, as in the track: {len(tokens.dropped)}")
-    decided_by = {
-        "source": dict(source.identity()),
-        "model": resolved(track.model),
-        "train": resolved(track.train),
-        "recipe": asdict(recipe),
-    }
-    checkpoints = out.with_name(
-        f"{out.name}.{digest(decided_by)[:8]}.checkpoints"
-    )  # those of other data or settings are none to go on from
+    decided_by = [dict(source.identity()), resolved(track.model), resolved(track.train), asdict(recipe)]
+    # Checkpoints of other data or settings are none to go on from.
+    checkpoints = out.with_name(f"{out.name}.{digest(decided_by)[:8]}.checkpoints")
     model = load(base, last_checkpoint(checkpoints), replace(track.model, weights="float32"))
+    if track.train.gradient_checkpointing:
+        recompute_layers(model)
     tune(model, examples, checkpoints, recipe, compute_dtype(track.train.dtype) == "bfloat16")
     save_policy(model, tokenizer, out)
     shutil.rmtree(checkpoints)
@@ -89,8 +85,8 @@ def training_source(track: Track) -> Files:
 
     Raises PrefbenchError where the track names no base model.
     """
-    source = cast(Files, Planner(at_commits(track, commits_of(track, {})), load_registry(), "float32").source())
-    if not source.base:
+    source = Planner(at_commits(track, commits_of(track, {})), load_registry(), "float32").source()
+    if not isinstance(source, Files) or not source.base:
         raise PrefbenchError(f"{track.path}: [source] has no base", "write base: the model that is to be tuned, a folder or hf://...")
     return replace(source, model=source.base, pairs_per_seed=0, noise=0.0)
 
@@ -133,7 +129,6 @@ def tune(model: PreTrainedModel, examples: list[Example], checkpoints: Path, rec
         learning_rate=recipe.learning_rate,
         warmup_steps=recipe.warmup,
         bf16=bfloat16,
-        gradient_checkpointing=True,
         seed=recipe.seed,
         save_steps=recipe.save_steps,
         save_total_limit=1,
