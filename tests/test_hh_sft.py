@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from prefbench.cell import _workshops
 from prefbench.config import Selection, Track, find_track, read_track
@@ -145,6 +146,15 @@ def test_chosen_answers_become_likelier_and_nothing_but_a_model_is_left(script: 
     assert json.loads((out / "config.json").read_text()) == json.loads((base / "config.json").read_text())  # float32, and it caches keys
 
 
+def test_products_in_bfloat16_leave_weights_in_float32(script: ModuleType, track: Track, tmp_path: Path) -> None:
+    for dtype in ("float32", "bfloat16"):
+        script.prepare(tmp_path / dtype, replace(track, train=replace(track.train, dtype=dtype)), quick(script))
+    exact, rounded = (load_file(tmp_path / dtype / "model.safetensors") for dtype in ("float32", "bfloat16"))
+    assert {tensor.dtype for tensor in rounded.values()} == {torch.float32}
+    assert max(float((exact[name] - rounded[name]).abs().max()) for name in exact) > 0
+    assert any(bool((tensor != tensor.bfloat16().float()).any()) for tensor in rounded.values())  # its digits are those of float32
+
+
 def test_it_sees_every_chosen_answer_of_the_tracks_training_pairs_once(
     script: ModuleType, track: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +218,24 @@ def test_a_command_that_was_killed_goes_on_where_it_was(
     assert [len(batch) for batch in batches] == [4, 4, 4, 4, 1]  # three steps of six
     assert weights_digest(tmp_path / "sft") == weights_digest(tmp_path / "whole")
     assert not list(tmp_path.glob("*.checkpoints"))
+
+
+def test_a_command_that_was_killed_at_its_very_end_only_writes_the_model(
+    script: ModuleType, track: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.prepare(tmp_path / "whole", track, quick(script))
+    with monkeypatch.context() as killing:
+        killing.setattr(script, "save_policy", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            script.prepare(tmp_path / "sft", track, quick(script))
+    batches = recording(monkeypatch, script, "padded")
+    script.prepare(tmp_path / "sft", track, quick(script))
+    assert weights_digest(tmp_path / "sft") == weights_digest(tmp_path / "whole")
+    assert not batches
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def after_three_steps(patch: pytest.MonkeyPatch, script: ModuleType) -> None:

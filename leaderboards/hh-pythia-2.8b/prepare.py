@@ -128,6 +128,7 @@ def tune(model: PreTrainedModel, examples: list[Example], checkpoints: Path, rec
         gradient_accumulation_steps=recipe.batch // recipe.micro_batch,
         learning_rate=recipe.learning_rate,
         warmup_steps=recipe.warmup,
+        use_cpu=device().type == "cpu",
         bf16=bfloat16,
         seed=recipe.seed,
         save_steps=recipe.save_steps,
