@@ -1,86 +1,99 @@
-"""One command from scored continuations to the pairs of the three tiers: ``python prepare.py SCORED OUT``.
+"""One command for what the tracks ``imdb-gemma-270m-*`` need: ``python prepare.py OUT`` makes the model, scored continuations and pairs.
 
-SCORED is a JSONL file, a row per prompt in the order of the reviews: ``prompt``; ``texts``, two sampled continuations and the original review's;
-``scores``, the classifier's of each, (P(positive) - .5) * 6. The tiers, labels and split are those of the notebooks behind arXiv 2510.05342 v1.
+OUT gets ``gemma-3-270m-imdb-sft``, ``scored.jsonl`` and ``imdb/``. What is there already is not made again, so that the same command
+goes on after a stop; ``made-from.json`` says from what. Access to google/gemma-3-270m is granted
+on request: log in with `hf auth login`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Sequence
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from continuations import continuations
+from pairs import write_pairs
+from reviews import NEGATIVE, POSITIVE, Sizes, read_reviews, texts
+from sentiment import fetch_classifier, scores
+from tuning import tune
 
-SEED = 42
-REPLACED = {"high": 0.0, "medium": 0.5, "low": 1.0}
-"""Share of the prompts, the first ones, whose pair is the better sample and the original review instead of the two samples."""
-HELD_OUT = 1 / 6
-"""Share of the pairs, the last ones after shuffling, that is held out: 2,000 of 12,000."""
+from prefbench.data.json_files import read_objects
+from prefbench.data.locations import fetch_model, located
+from prefbench.errors import PrefbenchError
+from prefbench.store.files import lines_bytes, read_json, write_bytes, write_json
+
+MODEL = "gemma-3-270m-imdb-sft"
+PAPERS = Sizes()
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A prompt with two samples and the original review, in this order, and their scores."""
+class Places:
+    """Folders, files or ``hf://`` locations of what everything is made from. The commits are those that public code pins."""
 
-    prompt: str
-    texts: tuple[str, str, str]
-    scores: tuple[float, float, float]
-
-
-def read_scored(path: Path) -> list[Scored]:
-    """Every row. Raises ValueError that names the first one which is not of this form."""
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        row = json.loads(line)
-        if len(row.get("texts", ())) != 3 or len(row.get("scores", ())) != 3 or not isinstance(row.get("prompt"), str):
-            raise ValueError(f"{path}: row {number} needs a prompt, three texts and three scores")
-        rows.append(Scored(row["prompt"], tuple(row["texts"]), tuple(map(float, row["scores"]))))
-    return rows
+    model: str = "hf://google/gemma-3-270m@9b0cfec892e2bc2afd938c98eabe4e4a7b1e0ca1"
+    reviews: str = "hf://datasets/stanfordnlp/imdb@e6281661ce1c48d982bc483cf8a173c1bbeb5d31"
+    classifier: str = "hf://cardiffnlp/twitter-roberta-base-sentiment-latest@3216a57f2a0d9c45a2e6c20157c20c49fb4bf9c7"
 
 
-def candidates(row: Scored, replaced: bool) -> tuple[int, int]:
-    """The two texts that are compared: the samples, or the better of them and the original."""
-    return (int(row.scores[1] > row.scores[0]), 2) if replaced else (0, 1)
+def prepare(places: Places, out: Path, sizes: Sizes = PAPERS, report: Report = print) -> None:
+    """Make in ``out`` what is not there yet. Raises PrefbenchError for a folder that was begun with other places."""
+    keep_to(places, out / "made-from.json")
+    model, sampled, scored = (out / name for name in (MODEL, "continuations.jsonl", "scored.jsonl"))
+    if not scored.exists():
+        fetch_classifier(places.classifier)  # what is missing of it is said now, and not behind the tuning
+    if not model.exists():
+        make_model(places, model, sizes, report)
+    if not sampled.exists() and not scored.exists():
+        negative = texts(read_reviews(places.reviews), sizes.continued, NEGATIVE)
+        write_bytes(sampled, lines_bytes(continuations(model, negative, sizes, report)))
+    if not scored.exists():
+        make_scored(places, sampled, scored)
+    for name, (training, held_out) in write_pairs(scored, out / "imdb").items():
+        report(f"{name}: {training} training pairs, {held_out} held out")
 
 
-def tier(rows: Sequence[Scored], name: str) -> list[dict[str, object]]:
-    """A tier's pairs in one order for all tiers: Gumbel(0, 1) noise on both scores, and the larger sum is chosen (Bradley-Terry)."""
-    rng = np.random.default_rng(SEED)
-    noise, order = rng.gumbel(size=(len(rows), 2)), rng.permutation(len(rows))
-    replaced = round(REPLACED[name] * len(rows))
-    pairs = []
-    for place, row in enumerate(rows):
-        first, second = candidates(row, place < replaced)
-        if row.scores[first] + noise[place, 0] < row.scores[second] + noise[place, 1]:
-            first, second = second, first
-        pairs.append({"prompt": row.prompt, "chosen": row.texts[first], "rejected": row.texts[second]})
-    return [pairs[place] for place in order]
+def keep_to(places: Places, path: Path) -> None:
+    """Note the places. Raises PrefbenchError where others are noted: results of two origins would stand side by side."""
+    given = dataclasses.asdict(places)
+    if not path.exists():
+        write_json(path, given)
+    for name, before in read_json(path).items():
+        if given[name] != before:
+            raise PrefbenchError(f"{path.parent}: was begun with --{name} {before}", "name that one, or another folder for the results")
 
 
-def prepare(scored: Path, out: Path) -> dict[str, tuple[int, int]]:
-    """Write ``TIER.train.jsonl`` and ``TIER.held-out.jsonl``; the counts of both by tier. Pairs of two equal texts are left out."""
-    rows, counts = read_scored(scored), {}
-    out.mkdir(parents=True, exist_ok=True)
-    for name in REPLACED:
-        pairs = [pair for pair in tier(rows, name) if pair["chosen"] != pair["rejected"]]
-        border = len(pairs) - round(HELD_OUT * len(pairs))
-        for split, part in (("train", pairs[:border]), ("held-out", pairs[border:])):
-            (out / f"{name}.{split}.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in part), encoding="utf-8")
-        counts[name] = (border, len(pairs) - border)
-    return counts
+def make_model(places: Places, model: Path, sizes: Sizes, report: Report) -> None:
+    """Step 1."""
+    reviews = read_reviews(places.reviews)
+    tuned, watched = (texts(reviews, rows, POSITIVE) for rows in (sizes.tuned, sizes.watched))
+    done = tune(fetch_model(places.model), model, tuned, watched, sizes)
+    report(f"tuned for {done.steps} steps; {done.loss:.3f} nats per token of the watched reviews")
 
 
-def main() -> None:
+def make_scored(places: Places, sampled: Path, scored: Path) -> None:
+    """Step 3: the continuations' rows, each with the scores of prompt and text together."""
+    rows = read_objects(sampled, "continuations")
+    found = iter(scores(fetch_classifier(places.classifier), [row["prompt"] + text for row in rows for text in row["texts"]]))
+    write_bytes(scored, lines_bytes({**row, "scores": [next(found) for _ in row["texts"]]} for row in rows))
+
+
+def main(given: Sequence[str] | None = None, sizes: Sizes = PAPERS) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scored", type=Path)
     parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
-    for name, (training, held_out) in prepare(arguments.scored, arguments.out).items():
-        print(f"{name}: {training} training pairs, {held_out} held out")
+    for place in dataclasses.fields(Places):
+        parser.add_argument(f"--{place.name}", default=place.default, help="folder, file or hf:// location; %(default)s unless given")
+    arguments = vars(parser.parse_args(given))
+    out = arguments.pop("out")
+    try:
+        prepare(Places(**{name: located(location, Path.cwd()) for name, location in arguments.items()}), out, sizes)
+    except PrefbenchError as error:
+        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":
