@@ -1,4 +1,4 @@
-"""The scripts that make what two shipped tracks need: pairs of the IMDB tiers, and TL;DR's questions."""
+"""The script that makes TL;DR's questions, which a shipped track needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 
 from prefbench.data.question_files import alpaca_eval_questions
@@ -25,51 +24,8 @@ def script(board: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def scored(tmp_path: Path) -> Path:
-    """1,200 prompts whose original reviews are much worse than the samples."""
-    rng = np.random.default_rng(0)
-    path = tmp_path / "scored.jsonl"
-    rows = [
-        {"prompt": f"p{i}", "texts": [f"a{i}", f"b{i}", f"o{i}"], "scores": [*rng.uniform(-1, 1, 2).round(3), -3.0]} for i in range(1200)
-    ]
-    path.write_text("\n".join(map(json.dumps, rows)))
-    return path
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def test_tiers_differ_in_how_many_pairs_hold_the_original_review(tmp_path: Path, scored: Path) -> None:
-    counts = script("imdb-gemma-270m").prepare(scored, tmp_path / "imdb")
-    assert counts == dict.fromkeys(("high", "medium", "low"), (1000, 200))
-    for tier, originals in (("high", 0), ("medium", 600), ("low", 1200)):
-        pairs = [*read(tmp_path / "imdb" / f"{tier}.train.jsonl"), *read(tmp_path / "imdb" / f"{tier}.held-out.jsonl")]
-        assert sum("o" in pair["chosen"][0] + pair["rejected"][0] for pair in pairs) == originals
-        assert len({pair["prompt"] for pair in pairs}) == 1200
-
-
-def test_labels_are_noisy_votes_of_the_scores(tmp_path: Path, scored: Path) -> None:
-    script("imdb-gemma-270m").prepare(scored, tmp_path / "imdb")
-    scores = {text: score for row in read(scored) for text, score in zip(row["texts"], row["scores"], strict=True)}
-    pairs = [*read(tmp_path / "imdb" / "low.train.jsonl"), *read(tmp_path / "imdb" / "low.held-out.jsonl")]
-    gaps = np.array([abs(scores[pair["chosen"]] - scores[pair["rejected"]]) for pair in pairs])
-    right = np.array([scores[pair["chosen"]] > scores[pair["rejected"]] for pair in pairs])
-    expected = (1 / (1 + np.exp(-gaps))).mean()  # Bradley-Terry at temperature 1
-    assert abs(right.mean() - expected) < 3 * np.sqrt(expected * (1 - expected) / len(pairs))
-
-
-def test_a_row_of_another_form_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "scored.jsonl"
-    path.write_text('{"prompt": "p", "texts": ["a", "b"], "scores": [1, 2]}\n')
-    with pytest.raises(ValueError, match="row 1 needs a prompt, three texts and three scores"):
-        script("imdb-gemma-270m").prepare(path, tmp_path / "imdb")
 
 
 def test_tldrs_questions_are_different_posts_with_the_summary_that_was_preferred(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """One command for what the tracks ``imdb-gemma-270m-*`` need: ``python prepare.py OUT`` makes the model, scored continuations and pairs.
 
 OUT gets ``gemma-3-270m-imdb-sft``, ``scored.jsonl`` and ``imdb/``. What is there already is not made again, so that the same command
-goes on after a stop; ``made-from.json`` says from what. Access to google/gemma-3-270m is granted
-on request: log in with `hf auth login`.
+goes on after a stop; ``made-from.json`` says from what. Access to google/gemma-3-270m is granted on request: `hf auth login`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from tuning import tune
 from prefbench.data.json_files import read_objects
 from prefbench.data.locations import fetch_model, located
 from prefbench.errors import PrefbenchError
-from prefbench.store.files import lines_bytes, read_json, write_bytes, write_json
+from prefbench.store.files import lines_bytes, read_json, sweep, write_bytes, write_json
 
 MODEL = "gemma-3-270m-imdb-sft"
 PAPERS = Sizes()
@@ -42,6 +41,7 @@ class Places:
 def prepare(places: Places, out: Path, sizes: Sizes = PAPERS, report: Report = print) -> None:
     """Make in ``out`` what is not there yet. Raises PrefbenchError for a folder that was begun with other places."""
     keep_to(places, out / "made-from.json")
+    sweep(out)
     model, sampled, scored = (out / name for name in (MODEL, "continuations.jsonl", "scored.jsonl"))
     if not scored.exists():
         fetch_classifier(places.classifier)  # what is missing of it is said now, and not behind the tuning
