@@ -24,7 +24,7 @@ from prefbench.data.locations import fetch_model, located
 from prefbench.errors import PrefbenchError
 from prefbench.store.files import lines_bytes, read_json, sweep, write_bytes, write_json
 
-MODEL = "gemma-3-270m-imdb-sft"
+RESULTS = ("gemma-3-270m-imdb-sft", "continuations.jsonl", "scored.jsonl")
 PAPERS = Sizes()
 Report = Callable[[str], None]
 
@@ -40,9 +40,9 @@ class Places:
 
 def prepare(places: Places, out: Path, sizes: Sizes = PAPERS, report: Report = print) -> None:
     """Make in ``out`` what is not there yet. Raises PrefbenchError for a folder that was begun with other places."""
-    keep_to(places, out / "made-from.json")
+    model, sampled, scored = (out / name for name in RESULTS)
+    keep_to(places, out)
     sweep(out)
-    model, sampled, scored = (out / name for name in (MODEL, "continuations.jsonl", "scored.jsonl"))
     if not scored.exists():
         fetch_classifier(places.classifier)  # what is missing of it is said now, and not behind the tuning
     if not model.exists():
@@ -56,14 +56,14 @@ def prepare(places: Places, out: Path, sizes: Sizes = PAPERS, report: Report = p
         report(f"{name}: {training} training pairs, {held_out} held out")
 
 
-def keep_to(places: Places, path: Path) -> None:
-    """Note the places. Raises PrefbenchError where others are noted: results of two origins would stand side by side."""
-    given = dataclasses.asdict(places)
-    if not path.exists():
-        write_json(path, given)
-    for name, before in read_json(path).items():
+def keep_to(places: Places, out: Path) -> None:
+    """Note the places, or raise PrefbenchError where something was made from others: results of two origins would stand side by side."""
+    note, given = out / "made-from.json", dataclasses.asdict(places)
+    if not any((out / name).exists() for name in RESULTS):
+        write_json(note, given)
+    for name, before in read_json(note).items() if note.exists() else ():
         if given[name] != before:
-            raise PrefbenchError(f"{path.parent}: was begun with --{name} {before}", "name that one, or another folder for the results")
+            raise PrefbenchError(f"{out}: was begun with --{name} {before}", "name that one, or another folder for the results")
 
 
 def make_model(places: Places, model: Path, sizes: Sizes, report: Report) -> None:
