@@ -103,7 +103,6 @@ def arguments(checkpoints: str, rows: int, sizes: Sizes) -> TrainingArguments:
         save_only_model=True,
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
-        label_names=["labels"],  # the trainer cannot see them through the adapters' wrapper, and would find no loss
         prediction_loss_only=True,  # else it keeps the logits of all watched reviews
         remove_unused_columns=False,
         report_to="none",
