@@ -51,11 +51,8 @@ def examples(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], sizes: Si
     No end token is added, as in the notebooks: most reviews are cut, and do not end where their tokens do.
     """
     rows = tokenizer(list(texts), truncation=True, max_length=sizes.whole)["input_ids"]
-    return [
-        {"input_ids": row, "labels": [IGNORED] * sizes.prompt + row[sizes.prompt :]}  #
-        for row in rows
-        if len(row) > sizes.prompt
-    ]
+    learned = [row for row in rows if len(row) > sizes.prompt]
+    return [{"input_ids": row, "labels": [IGNORED] * sizes.prompt + row[sizes.prompt :]} for row in learned]
 
 
 def tune(folder: Path, out: Path, tuned: Iterable[str], watched: Iterable[str], sizes: Sizes) -> Tuned:
