@@ -78,7 +78,7 @@ class _Check:
             for name in names:
                 problems += self._cell(name, track["track"], artefacts)
             problems += self._strays(names)
-        return problems or [*_rows(self.cells), *_shared(self.cells)]
+        return problems or [*_rows(self.cells), *_shared(self.cells, self.harnesses)]
 
     def _read(self, path: Path, read: Callable[[], Any], problems: list[Problem]) -> Any:
         """What ``read`` gives; None, and one more problem, where it cannot."""
@@ -189,11 +189,11 @@ def _rows(cells: Mapping[str, CellEvidence]) -> Iterator[Problem]:
             yield from differs(f"records/{name}.json", f"{block}, as in the row's other seeds", other[block], cell.record[block])
 
 
-def _shared(cells: Mapping[str, CellEvidence]) -> Iterator[Problem]:
+def _shared(cells: Mapping[str, CellEvidence], harnesses: Mapping[str, Harness]) -> Iterator[Problem]:
     """Every cell had the same pairs, budget, harnesses and judge, whatever the track file says now."""
     first: dict[str, Any] = {}
     for name, cell in cells.items():
-        for setting, value in shared_settings(cell.record).items():
+        for setting, value in shared_settings(cell.record, harnesses).items():
             for line in differences(first.setdefault(setting, value), value, setting):
                 yield Problem(f"records/{name}.json", "rules", "those of the board's other cells", line)
 

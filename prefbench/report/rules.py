@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prefbench.api import Harness
 from prefbench.config import Named
 from prefbench.errors import PrefbenchError
 from prefbench.plan import differences
@@ -37,17 +39,17 @@ def harness_key(table: Mapping[str, Any]) -> str:
     return Named(table.get("name", ""), label=table.get("label", "")).key
 
 
-def shared_settings(record: Mapping[str, Any]) -> dict[str, Any]:
+def shared_settings(record: Mapping[str, Any], harnesses: Mapping[str, Harness]) -> dict[str, Any]:
     """What every cell of a board has in common, with defaults filled in: pairs and models, budget, harnesses, their questions and files, judge.
 
-    The budget is missing where nothing was trained.
+    The budget is missing where nothing was trained. ``harnesses`` are the track's, by name and label.
     """
     train, answer = (record["include"][stage] for stage in ("train", "answer"))
     settings = {
         "core_numerics_version": train.get("core_numerics_version"),
         "source": train.get("source"),
         "model": train.get("loading"),
-        "harness": {name: found["options"] for name, found in answer.get("harnesses", {}).items()},
+        "harness": {name: _defaults(harnesses.get(name)) | found["options"] for name, found in answer.get("harnesses", {}).items()},
         **_asked(record),
         "answers": answer.get("answers"),
     }
@@ -55,6 +57,14 @@ def shared_settings(record: Mapping[str, Any]) -> dict[str, Any]:
         settings["lora"] = train.get("lora")
         settings["train"] = {key: value for key, value in train["train"].items() if key not in OWN}
     return settings
+
+
+def _defaults(harness: Harness | None) -> dict[str, Any]:
+    """An option is added with a default that changes nothing, so that a record from before has that value without naming it."""
+    if harness is None:
+        return {}
+    fields = {field.name: field.default for field in dataclasses.fields(harness)}  # type: ignore[arg-type]
+    return {name: fields[name] for name in harness.identity_options() if fields[name] is not dataclasses.MISSING}
 
 
 def _asked(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from prefbench.identity import stage_key
 from prefbench.report.board import render
 from prefbench.report.check import check
 from prefbench.report.problems import Problem
 from prefbench.report.structure import ITEMS_LIMIT
 from prefbench.store.folder import Folder
-from tests.report.synthetic import HARNESSES, name_of, write_board, write_cell, write_diverged
+from tests.report.synthetic import HARNESSES, Duel, name_of, write_board, write_cell, write_diverged
 
 CELL = "dpo.uniform.s1"
 
@@ -131,7 +133,7 @@ def test_a_removed_record_leaves_its_items_behind(sound: Folder) -> None:
 
 def test_items_too_large_for_a_repository(sound: Folder) -> None:
     noise = np.random.default_rng(0)
-    items = [{**item, "note": noise.bytes(500).hex()} for item in sound.items(CELL)]
+    items = [{**item, "note": noise.bytes(600).hex()} for item in sound.items(CELL)]
     sound.write_items(CELL, items)
     assert "size" in {problem.what for problem in problems(sound)}
     assert sound.items_path(CELL).stat().st_size > ITEMS_LIMIT
@@ -167,8 +169,6 @@ def test_an_include_list_that_is_not_that_of_its_key(sound: Folder) -> None:
 
 
 def test_keys_that_do_not_chain(sound: Folder) -> None:
-    from prefbench.identity import stage_key
-
     def forge(record: dict[str, Any]) -> None:
         record["include"]["train"]["seed"] = 99
         record["keys"]["train"] = stage_key("train", record["include"]["train"])
@@ -195,18 +195,55 @@ def test_a_record_under_the_name_of_another_cell(sound: Folder) -> None:
 
 
 def test_seeds_of_one_row_with_different_settings(sound: Folder) -> None:
-    from prefbench.identity import stage_key
-
     def other_beta(record: dict[str, Any]) -> None:
         record["method"]["options"] = record["include"]["train"]["objective"]["options"] = {"beta": 0.1}
-        for before, stage in ((None, "train"), ("train", "answer"), ("answer", "judge"), ("judge", "score")):
-            if before:
-                record["include"][stage][before] = record["keys"][before]
-            record["keys"][stage] = stage_key(stage, record["include"][stage])
+        chain(record)
 
     edit_record(sound, other_beta)
     render(sound.root, HARNESSES)
     assert [problem.what for problem in problems(sound)] == ["method, as in the row's other seeds"]
+
+
+def chain(record: dict[str, Any]) -> None:
+    """The keys that follow from what a record includes."""
+    for before, stage in ((None, "train"), ("train", "answer"), ("answer", "judge"), ("judge", "score")):
+        if before:
+            record["include"][stage][before] = record["keys"][before]
+        record["keys"][stage] = stage_key(stage, record["include"][stage])
+
+
+@dataclass
+class CarefulDuel(Duel):
+    """The harness of a later version, which has an option more."""
+
+    patience: int = 1
+
+
+def with_options(folder: Folder, options: dict[str, Any], cell: str) -> None:
+    """Let a cell's record say that the harness had these options."""
+
+    def change(record: dict[str, Any]) -> None:
+        record["include"]["answer"]["harnesses"] = {"duel": {"name": "duel", "options": options}}
+        chain(record)
+
+    edit_record(folder, change, cell)
+
+
+def test_a_cell_that_was_run_with_another_setting_than_the_others(sound: Folder) -> None:
+    for cell in sound.records():
+        with_options(sound, {"patience": 2 if cell == CELL else 1}, cell)
+    render(sound.root, HARNESSES)
+    found = [problem for problem in problems(sound) if problem.what == "rules"]
+    assert [(problem.file, problem.found) for problem in found] == [(f"records/{CELL}.json", "harness.duel.patience: 1 -> 2")]
+
+
+@pytest.mark.parametrize(("patience", "fits"), [(1, True), (2, False)])
+def test_a_row_of_a_later_version_fits_a_board_whose_records_do_not_know_an_option(sound: Folder, patience: int, fits: bool) -> None:
+    for cell in sound.records():
+        with_options(sound, {"patience": patience} if cell == CELL else {}, cell)
+    render(sound.root, HARNESSES)
+    found = check(sound.root, {"duel": CarefulDuel()})
+    assert {problem.what for problem in found} == (set() if fits else {"rules"})
 
 
 def test_a_folder_that_is_no_board(tmp_path: Path) -> None:
