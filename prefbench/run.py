@@ -16,11 +16,11 @@ from prefbench.api import Source
 from prefbench.cache import cache_folder
 from prefbench.cell import Order
 from prefbench.config import Selection, Track, find_track, name_and_version, read_track
-from prefbench.data.revisions import Commits, at_commits, commits_of, frozen
+from prefbench.data.revisions import Commits, at_commits, commits_of, frozen, keep_commits
 from prefbench.engine.local import InProcessEngine, ProcessEngine
 from prefbench.engine.stop import StopRequest, heeding_signals
 from prefbench.engine.tasks import Engine, Event, OnEvent, Task, Watch
-from prefbench.errors import DamagedError, PrefbenchError
+from prefbench.errors import PrefbenchError
 from prefbench.evaluate.vllm_backend import refuse_missing
 from prefbench.identity import digest
 from prefbench.judges.estimate import Estimate, estimate
@@ -110,19 +110,11 @@ def plan_run(options: RunOptions) -> Planned:
     track = read_track(find_track(options.track), registry, options.selection)
     folder = Folder(options.out)
     refuse_other_track(folder, track)
-    commits = commits_of(track, commits_kept(folder))
+    commits = commits_of(track, folder)
     track = at_commits(track, commits)
     planner = Planner(track, registry, compute_dtype(track.train.dtype, track.model.weights))
     planner.refuse_unknown_columns()
     return Planned(track, registry, planner, folder, tuple(planner.cells()), {}, options.retry_failed, commits).looked_at_again()
-
-
-def commits_kept(folder: Folder) -> Commits:
-    """What a run in this folder resolved before: it goes on with the same data, whatever the hub has by now."""
-    try:
-        return read_sealed(folder.commits) if folder.commits.exists() else {}
-    except DamagedError as error:  # made anew, it might name other data
-        raise DamagedError(str(error), f"{folder.track} names the commits: run that file; or delete the damaged one") from None
 
 
 def refuse_other_track(folder: Folder, track: Track) -> None:
@@ -169,9 +161,7 @@ def run(
 
 def keep_track(planned: Planned) -> None:
     """Copy the track file into the run folder, which says by it whose results it holds: with commits in the place of branches and tags."""
-    if planned.commits:
-        write_sealed(planned.folder.commits, planned.commits)
-    write_text(planned.folder.track, frozen(planned.track.path.read_text(encoding="utf-8"), planned.commits))
+    write_text(planned.folder.track, frozen(planned.track.path, planned.commits))
 
 
 @contextmanager
@@ -232,6 +222,7 @@ def _run_pending(
         # Preparing may train a model. Two threads, where there are two: a fixed number, so that its bits do not follow the machine's load.
         engine.run([Task("prepare", Order("prepare", site, min(2, usable_cores())))], _must_succeed(on_event))
         keep_track(planned)  # not before: data that cannot be used leave the rules of a finished run as they are
+        keep_commits(planned.folder, planned.commits)  # nor before: of data that are mended, the next run takes the new commit
         refuse_expensive(planned, options.over_budget, on_estimate)
         jobs, threads = choose(planned, site, options, engine, on_event)
         if isinstance(engine, ProcessEngine):

@@ -160,7 +160,8 @@ def main() -> None:
     try:
         count = prepare(arguments.out, read_track(find_track(arguments.track), load_registry()))
     except PrefbenchError as error:
-        sys.exit(f"error: {error}\nhint: {error.hint}")
+        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+        sys.exit(error.exit_code)
     is_copy = Path(arguments.track).is_file()
     run = f"prefbench run {arguments.track}" if is_copy else f"prefbench show --track {arguments.track} > hh.toml; prefbench run hh.toml"
     print(f"{arguments.out}: tuned on {count} answers. Next, beside it: {run}")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from prefbench.data.locations import MODEL_FILES, HubLocation, fetch_model, is_on_hub, not_there
+from prefbench.data.locations import MODEL_FILES, HubLocation, fetch_model, is_on_hub
 from prefbench.errors import PrefbenchError
 from prefbench.train.device import device
 
@@ -28,7 +28,7 @@ def fetch_classifier(location: str) -> Path:
     if is_on_hub(location) and not list(folder.glob("*.safetensors")):
         folder = HubLocation.at_commit(location).fetch([*MODEL_FILES, "pytorch_model.bin"])
     if not (folder / "config.json").is_file():
-        raise not_there(folder, "classifier")
+        raise PrefbenchError(f"{folder}: there is no such classifier", "name its folder, or hf://OWNER/NAME@COMMIT, with --classifier")
     return folder
 
 

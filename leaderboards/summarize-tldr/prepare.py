@@ -38,9 +38,11 @@ def read_rows(location: str) -> Iterator[Mapping[str, Any]]:
 
 
 def at_its_commit(location: str) -> str:
-    """The location with the commit that its branch is now."""
+    """A location of the hub with the commit that its branch is now; any other as it stands."""
+    if not is_on_hub(location):
+        return location
     place = HubLocation.parse(location)
-    return str(replace(place, revision=commit_now(place)))
+    return str(place if place.is_pinned else replace(place, revision=commit_now(place)))
 
 
 def summaries(rows: Iterable[Mapping[str, Any]], count: int) -> dict[str, str]:
@@ -53,12 +55,12 @@ def summaries(rows: Iterable[Mapping[str, Any]], count: int) -> dict[str, str]:
 
 
 def prepare(validation: str, out: Path, count: int = QUESTIONS) -> int:
-    """Write both files; the number of questions."""
+    """Write both files, and ``made-from.json``, which says from what; the number of questions."""
     found = summaries(read_rows(validation), count)
     rows = [{"instruction": REQUEST + post, "output": summary, "generator": "people"} for post, summary in found.items()]
     out.mkdir(parents=True, exist_ok=True)
     questions = [{"instruction": row["instruction"], "dataset": "tldr"} for row in rows]
-    for name, content in (("questions", questions), ("references", rows)):
+    for name, content in (("questions", questions), ("references", rows), ("made-from", {"validation": validation})):
         (out / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
     return len(rows)
 
@@ -67,10 +69,10 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--validation")
+    parser.add_argument("--validation", default=DATA_SET, help="file or hf:// location of the split; %(default)s unless given")
     arguments = parser.parse_args()
     try:
-        validation = arguments.validation or at_its_commit(DATA_SET)
+        validation = at_its_commit(arguments.validation)
         print(f"{prepare(validation, arguments.out)} questions from {validation}")
     except PrefbenchError as error:
         parser.error(f"{error}; {error.hint}")

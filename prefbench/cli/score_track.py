@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+import typer
+
 from prefbench.errors import PrefbenchError
 
 if TYPE_CHECKING:
@@ -18,8 +20,10 @@ def lent(options: RunOptions, kind: type[H], name: str) -> tuple[Workshop, dict[
     """The track's workshop, and its harnesses of a kind by name or by name and label. Raises PrefbenchError where it has none.
 
     What the judge spends is counted in the run folder, so that the folder is made to say by its track file whose it is.
+    A judge at a branch or tag is kept at the commit that it is now, which is told.
     """
     from prefbench.cache import cache_folder
+    from prefbench.data.revisions import keep_commits
     from prefbench.run import keep_track, plan_run
     from prefbench.workshop import Site, Workshop
 
@@ -30,4 +34,7 @@ def lent(options: RunOptions, kind: type[H], name: str) -> tuple[Workshop, dict[
         raise PrefbenchError(f"{options.track}: no harness {name}", f'add [[harness]] with name = "{name}" to the track')
     if not planned.folder.track.exists():
         keep_track(planned)
+    keep_commits(planned.folder, planned.commits)
+    for location, commit in planned.commits.items():
+        typer.echo(f"{location}: commit {commit}, which {planned.folder.root} keeps", err=True)
     return shop, harnesses

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
@@ -13,10 +14,11 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
 from prefbench.config import Track
 from prefbench.data.locations import HubLocation, is_on_hub, is_on_web, not_there
-from prefbench.data.revisions import SECONDS, Commits, commit_in_cache, commit_now, commit_on_hub, moving
+from prefbench.data.revisions import SECONDS, commit_in_cache, commit_on_hub, commits_kept, moving
 from prefbench.data.web_files import WebFile
 from prefbench.errors import PrefbenchError, first_line
 from prefbench.readiness.findings import Finding, in_words
+from prefbench.store.folder import Folder
 
 SHARDS = "model.safetensors.index.json"
 
@@ -119,17 +121,25 @@ def _command(place: HubLocation) -> str:
 # ---------------------------------------------------------------- the hub
 
 
-def known_commits(track: Track, ask_hub: bool = False) -> Commits:
-    """The commits of the track's branches and tags: those of the hub's cache, or where told to the hub's own, as far as they are known."""
-    found = {text: _commit(place, ask_hub) for text, place in moving(track).items()}
+def known_commits(track: Track, folder: Folder, ask_hub: bool = False) -> dict[str, tuple[str, str]]:
+    """The commits of the track's branches and tags as far as they are known, each with who says so.
+
+    What the run folder keeps goes before all else, then, where it is told to be asked, the hub.
+    """
+    places = moving(track)
+    kept = commits_kept(folder, places) if places else {}
+    found = {
+        text: (kept[text], "which the run folder keeps") if text in kept else _commit(place, ask_hub) for text, place in places.items()
+    }
     return {text: commit for text, commit in found.items() if commit}
 
 
-def _commit(place: HubLocation, ask_hub: bool) -> str | None:
-    try:
-        return commit_now(place) if ask_hub else commit_in_cache(place)
-    except PrefbenchError:  # the location's own line tells it
-        return None
+def _commit(place: HubLocation, ask_hub: bool) -> tuple[str, str] | None:
+    if ask_hub:
+        with suppress(PrefbenchError):  # which the location's own line tells, where the cache does not know it either
+            return commit_on_hub(place), "as the hub says"
+    commit = commit_in_cache(place)
+    return (commit, "as last downloaded here under this name") if commit else None
 
 
 def _unresolved(place: HubLocation, ask_hub: bool) -> str:

@@ -24,6 +24,7 @@ from prefbench.readiness.findings import Finding, in_words, looked_at
 from prefbench.readiness.places import known_commits, presence
 from prefbench.readiness.training import Training, training_findings
 from prefbench.registry import Registry
+from prefbench.store.folder import Folder
 
 
 def track_findings(track: Track, registry: Registry, out: Path, ask_hub: bool = False) -> Iterator[Finding]:
@@ -34,9 +35,13 @@ def track_findings(track: Track, registry: Registry, out: Path, ask_hub: bool = 
     cells = len(track.seeds) * len(track.rows)
     yield Finding("track", "ok", f"{track.name} version {track.version}: {cells} cells, {trained_cells(track)} of them trained")
     yield from _skipped(track.skipped)
-    commits = known_commits(track, ask_hub)
-    yield from (Finding(location, "ok", f"commit {commit} at present") for location, commit in commits.items())
-    track = at_commits(track, commits)
+    try:
+        commits = known_commits(track, Folder(out), ask_hub)
+    except PrefbenchError as error:
+        yield Finding("commits", "wrong", in_words(error))
+        return
+    yield from (Finding(location, "ok", f"commit {commit}, {whose}") for location, (commit, whose) in commits.items())
+    track = at_commits(track, {location: commit for location, (commit, _) in commits.items()})
     planner = Planner(track, registry, "float32")  # no key is made here, so that the dtype is of no account
     try:
         source, judge = planner.source(), _judge(planner)
