@@ -64,6 +64,7 @@ def _without_memory(folder: Path, trust_remote_code: bool) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    model.tie_weights()  # transformers 5.0 leaves a head without memory untied, which would count it twice
     return model
 
 
