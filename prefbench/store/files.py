@@ -71,8 +71,8 @@ def storage_error(path: Path, error: BaseException) -> StorageError | None:
 
 
 def _written_errno(error: BaseException) -> int:
-    """The number in ``... (os error 28)``: libraries not written in Python put it into their message."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
+    """The number in ``... (os error 28)`` or ``Os { code: 28, ...``: libraries not written in Python put it into their message."""
+    found = re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error))
     return int(found[1]) if found else 0
 
 

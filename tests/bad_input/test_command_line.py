@@ -14,7 +14,7 @@ from tests.bad_input.place import Bad, Told, contents, each, put
 
 CASES = [
     Bad("unknown-command", "No such command 'runn'", command="runn"),
-    Bad("unknown-option", "No such option: --sedes", "--seeds", command="run track.toml --sedes 3"),
+    Bad("unknown-option", "No such option", "--seeds", command="run track.toml --sedes 3"),
     Bad("unknown-track", "no track named 'prefwrld', and no such file", "did you mean prefworld?", command="run prefwrld"),
     Bad("track-is-a-folder", "no track named 'sft', and no such file", "packaged tracks:", command="run sft"),
     Bad(
