@@ -141,13 +141,17 @@ def commit_on_hub(place: HubLocation) -> str:
     """The commit that a branch or tag is at present. Raises PrefbenchError with the hub's reason where it does not say."""
     hint = "correct the name, connect or log in (`hf auth login`); or write the 40 hexadecimal digits of a commit behind @"
     try:
-        hub = HfApi(os.environ.get("HF_ENDPOINT"))
-        commit = hub.repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS).sha
+        commit: str | None = told_by_hub(place).sha
     except Exception as error:  # whatever keeps the hub from answering
         raise PrefbenchError(f"{place}: the hub does not tell its commit: {first_line(error)}", hint) from None
     if not commit:
         raise PrefbenchError(f"{place}: the hub does not tell its commit: it answers without one", hint)
     return commit
+
+
+def told_by_hub(place: HubLocation) -> Any:
+    """What the hub tells of a repository, without fetching anything. Raises whatever keeps it from answering."""
+    return HfApi(os.environ.get("HF_ENDPOINT")).repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS)
 
 
 def commit_in_cache(place: HubLocation) -> str | None:

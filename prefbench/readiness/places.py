@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
 from prefbench.config import Track
 from prefbench.data.locations import HubLocation, is_on_hub, is_on_web, not_there
-from prefbench.data.revisions import SECONDS, commit_in_cache, commit_on_hub, commits_kept, moving
+from prefbench.data.revisions import commit_in_cache, commit_on_hub, commits_kept, moving, told_by_hub
 from prefbench.data.web_files import WebFile
 from prefbench.errors import PrefbenchError, first_line
 from prefbench.readiness.findings import Finding, in_words
@@ -64,7 +63,7 @@ def model_here(location: str, ask_hub: bool = False) -> Path | None:
         place = HubLocation.parse(location)
         found = _cached(place, "config.json")
         if found is None and ask_hub:
-            _asked(place)  # a hub that does not answer says so at once, where a download tries again and again
+            told_by_hub(place)  # a hub that does not answer says so at once, where a download tries again and again
             found = dataclasses.replace(place, path="config.json").fetch()
     except Exception:  # whatever keeps the hub from answering: the model's own line tells it
         return None
@@ -155,15 +154,10 @@ def _unresolved(place: HubLocation, ask_hub: bool) -> str:
 def _access(place: HubLocation) -> str:
     """Whether the hub would give a repository to this machine."""
     try:
-        found = _asked(place)
+        found = told_by_hub(place)
     except GatedRepoError:
         return "access is granted on request: ask for it on the repository's page, then run `hf auth login`"
     except Exception as error:  # whatever keeps the hub from answering
         return f"the hub says: {first_line(error)}"
     gated = "; it is given on request only: run `hf auth login` first" if getattr(found, "gated", False) else ""
     return f"the hub has it{gated}; {_command(place)}"
-
-
-def _asked(place: HubLocation) -> object:
-    """What the hub tells of a repository. Raises whatever keeps it from answering."""
-    return HfApi(os.environ.get("HF_ENDPOINT")).repo_info(place.repo, repo_type=place.kind, revision=place.revision, timeout=SECONDS)
