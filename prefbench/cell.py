@@ -77,10 +77,20 @@ def execute(order: Order, report: Report) -> Any:
         return perform(order, shop, report)
 
 
+def prepare(shop: Workshop, report: Report) -> None:
+    """Make what all cells share, and tell what was found."""
+
+    def say(message: str) -> None:
+        report({"message": message})
+
+    shop.prepare(say)
+    shop.remark(say)
+
+
 def perform(order: Order, shop: Workshop, report: Report) -> Any:
     """Do what the order asks."""
     if order.kind == "prepare":
-        shop.prepare(lambda message: report({"message": message}))
+        prepare(shop, report)
         return None
     if order.kind == "measure":
         return measure(shop, order.seed, list(order.candidates))

@@ -20,6 +20,11 @@ class StorageError(PrefbenchError):
     """A file could not be written: the disk is full, the quota used up, or the folder read-only. No cell after this one would fare better."""
 
 
+def in_two_lines(error: PrefbenchError) -> str:
+    """How a user is told: ``error:``, and where there is one ``hint:``."""
+    return f"error: {error}" + (f"\nhint: {error.hint}" if error.hint else "")
+
+
 def shortened(value: object, width: int = 60) -> str:
     """How a value is written, for a message: cut where it is long, with a sign that it was."""
     text = repr(value)

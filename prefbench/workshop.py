@@ -96,15 +96,22 @@ class Workshop:
         """Make or find what all cells share."""
         source = self.planner.source()
         source.prepare(self.site.cache, report)
-        asked, seed = [named.name for named in self.track.harnesses], self.track.seeds[0]
         if not self.track.model.chat_template:
-            check_chat_template(source, seed, asked)
-        if trains_beside_the_template(source, seed, asked):
-            report("the pairs' prompts are plain text and used as they stand, while the questions go through the chat template")
+            check_chat_template(source, self.track.seeds[0], self.asked)
         self._source = source
         for row in self.track.rows:
             if row.scheduler == UNTRAINED:
                 self.model_folder(row.method)
+
+    @property
+    def asked(self) -> list[str]:
+        """The names of the track's harnesses."""
+        return [named.name for named in self.track.harnesses]
+
+    def remark(self, report: Callable[[str], None]) -> None:
+        """Say what is no fault, and may not be meant."""
+        if trains_beside_the_template(self.source, self.track.seeds[0], self.asked):
+            report("the pairs' prompts are plain text and used as they stand, while the questions go through the chat template")
 
     @property
     def source(self) -> Source:

@@ -25,6 +25,7 @@ from prefbench.registry import load_registry
 from prefbench.run import RunOptions, run
 from prefbench.store.folder import Folder
 from prefbench.train.checkpoint import load_model, load_tokenizer, weights_digest
+from tests.hub import FIRST, loopback_hub
 from tests.models import WORDS, tiny_neox, word_tokenizer
 
 SCRIPT = Path(__file__).parents[1] / "leaderboards" / "hh-pythia-2.8b" / "prepare.py"
@@ -268,6 +269,14 @@ def test_the_command_says_what_to_run_next(
     with pytest.raises(SystemExit, match="2"):
         script.main()
     assert "sft is there already\nhint: name another folder" in capsys.readouterr().err
+
+
+def test_a_branch_of_the_hub_is_resolved(script: ModuleType, track: Track, monkeypatch: pytest.MonkeyPatch) -> None:
+    with loopback_hub(monkeypatch) as hub:
+        hub.has("models/someone/base", "main", FIRST)
+        options = {**track.source.options, "base": "hf://someone/base@main"}
+        source = script.training_source(replace(track, source=replace(track.source, options=options)))
+    assert source.model == f"hf://someone/base@{FIRST}"
 
 
 def test_a_track_without_a_base_model_is_told_so(script: ModuleType, track: Track, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from prefbench.cache import cache_folder
 from prefbench.config import ModelRules, Track, find_track, read_track, resolved
 from prefbench.data.files import Files
-from prefbench.data.revisions import at_commits, commits_of
+from prefbench.data.revisions import at_commits, commit_now, moving
 from prefbench.data.tokens import TokenPairs, tokenise_pairs
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, in_two_lines
 from prefbench.identity import digest
 from prefbench.plan import Planner
 from prefbench.registry import load_registry
@@ -85,7 +85,8 @@ def training_source(track: Track) -> Files:
 
     Raises PrefbenchError where the track names no base model.
     """
-    source = Planner(at_commits(track, commits_of(track, {})), load_registry(), "float32").source()
+    commits = {location: commit_now(place) for location, place in moving(track).items()}
+    source = Planner(at_commits(track, commits), load_registry(), "float32").source()
     if not isinstance(source, Files) or not source.base:
         raise PrefbenchError(f"{track.path}: [source] has no base", "write base: the model that is to be tuned, a folder or hf://...")
     return replace(source, model=source.base, pairs_per_seed=0, noise=0.0)
@@ -160,7 +161,7 @@ def main() -> None:
     try:
         count = prepare(arguments.out, read_track(find_track(arguments.track), load_registry()))
     except PrefbenchError as error:
-        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+        print(in_two_lines(error), file=sys.stderr)
         sys.exit(error.exit_code)
     is_copy = Path(arguments.track).is_file()
     run = f"prefbench run {arguments.track}" if is_copy else f"prefbench show --track {arguments.track} > hh.toml; prefbench run hh.toml"

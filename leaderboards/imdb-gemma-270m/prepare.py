@@ -21,7 +21,7 @@ from tuning import tune
 
 from prefbench.data.json_files import read_objects
 from prefbench.data.locations import fetch_model, located
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, in_two_lines
 from prefbench.store.files import lines_bytes, read_json, sweep, write_bytes, write_json
 
 RESULTS = ("gemma-3-270m-imdb-sft", "continuations.jsonl", "scored.jsonl")
@@ -92,7 +92,7 @@ def main(given: Sequence[str] | None = None, sizes: Sizes = PAPERS) -> None:
     try:
         prepare(Places(**{name: located(location, Path.cwd()) for name, location in arguments.items()}), out, sizes)
     except PrefbenchError as error:
-        print(f"error: {error}\nhint: {error.hint}", file=sys.stderr)
+        print(in_two_lines(error), file=sys.stderr)
         sys.exit(error.exit_code)
 
 

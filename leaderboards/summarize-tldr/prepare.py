@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from prefbench.data.locations import HubLocation, is_on_hub
 from prefbench.data.revisions import commit_now
 from prefbench.data.rows import Table
 from prefbench.errors import PrefbenchError
+from prefbench.store.files import write_json
 
 DATA_SET = "hf://datasets/trl-lib/tldr-preference@main"
 QUESTIONS = 400
@@ -58,10 +58,9 @@ def prepare(validation: str, out: Path, count: int = QUESTIONS) -> int:
     """Write both files, and ``made-from.json``, which says from what; the number of questions."""
     found = summaries(read_rows(validation), count)
     rows = [{"instruction": REQUEST + post, "output": summary, "generator": "people"} for post, summary in found.items()]
-    out.mkdir(parents=True, exist_ok=True)
     questions = [{"instruction": row["instruction"], "dataset": "tldr"} for row in rows]
     for name, content in (("questions", questions), ("references", rows), ("made-from", {"validation": validation})):
-        (out / f"{name}.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+        write_json(out / f"{name}.json", content)
     return len(rows)
 
 

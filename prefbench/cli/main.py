@@ -20,7 +20,7 @@ from prefbench.cli.run import run
 from prefbench.cli.score import score
 from prefbench.cli.show import show
 from prefbench.cli.status import status
-from prefbench.errors import PrefbenchError
+from prefbench.errors import PrefbenchError, in_two_lines
 
 app = typer.Typer(
     name="prefbench",
@@ -57,9 +57,7 @@ def main() -> None:
     try:
         app()
     except PrefbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
+        print(in_two_lines(error), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

@@ -24,13 +24,13 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run the cells
 def run_options(
     track: str,
     out: Path | None,
-    only: list[str] | None,
-    schedulers: list[str] | None,
-    seeds: str | None,
-    plugin: list[Path] | None,
-    retry_failed: bool,
+    only: list[str] | None = None,
+    schedulers: list[str] | None = None,
+    seeds: str | None = None,
+    plugin: list[Path] | None = None,
+    retry_failed: bool = False,
 ) -> RunOptions:
-    """The options that name a run."""
+    """The options that name a run; their defaults are the commands'."""
     from prefbench.config import Selection, seeds_from
     from prefbench.run import RunOptions
 

@@ -44,7 +44,7 @@ def alpaca_eval(
     elif any((gamed, difficulty, references, annotator)):
         raise PrefbenchError("--track brings its own tables, references and annotator", "leave the other options out, or the track")
     else:
-        rows = _judged(files, run_options(track, out, None, None, None, plugin, False))
+        rows = _judged(files, run_options(track, out, plugin=plugin))
     print_rows(list(rows), format.value)
 
 

@@ -40,7 +40,7 @@ def mt_bench(
     answers = kind_of(files) == ANSWERS
     _refuse_what_is_not_used(answers, track, questions, baseline)
     if track is not None:
-        by_harness = _judged(files, run_options(track, out, None, None, None, plugin, False))
+        by_harness = _judged(files, run_options(track, out, plugin=plugin))
         rows = [{"harness": key, **row} for key, found in by_harness.items() for row in score_rows(found)]
         print_rows(rows, format.value, title="MT-Bench")
         return

@@ -62,7 +62,7 @@ class Ledger:
 
     def __init__(self, tariff: Tariff, path: Path | None = None, per_minute: int = 0) -> None:
         self.tariff, self.path, self.per_minute = tariff, path, per_minute
-        self._thread_lock, self._turn, self._under_way = threading.Lock(), threading.Condition(), 0
+        self._turn, self._under_way = threading.Condition(), 0
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), thread_local=False, poll_interval=0.005) if path else None
         self._kept: dict[str, Any] = {}
 
@@ -111,7 +111,7 @@ class Ledger:
     @contextmanager
     def _opened(self) -> Iterator[dict[str, Any]]:
         """What is kept, to be read and changed by one at a time; it is written back unless something is raised."""
-        with self._thread_lock:
+        with self._turn:
             if self.path is None or self._lock is None:
                 yield self._kept
                 return

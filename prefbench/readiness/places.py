@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from huggingface_hub import snapshot_download, try_to_load_from_cache
@@ -153,11 +154,17 @@ def _unresolved(place: HubLocation, ask_hub: bool) -> str:
 
 def _access(place: HubLocation) -> str:
     """Whether the hub would give a repository to this machine."""
+    refused, condition = _hub_says(place.repository)
+    return refused or f"the hub has it{condition}; {_command(place)}"
+
+
+@cache
+def _hub_says(repository: HubLocation) -> tuple[str, str]:
+    """Why the hub does not give a repository, or on what condition it does; asked once, however many files of it a track names."""
     try:
-        found = told_by_hub(place)
+        found = told_by_hub(repository)
     except GatedRepoError:
-        return "access is granted on request: ask for it on the repository's page, then run `hf auth login`"
+        return "access is granted on request: ask for it on the repository's page, then run `hf auth login`", ""
     except Exception as error:  # whatever keeps the hub from answering
-        return f"the hub says: {first_line(error)}"
-    gated = "; it is given on request only: run `hf auth login` first" if getattr(found, "gated", False) else ""
-    return f"the hub has it{gated}; {_command(place)}"
+        return f"the hub says: {first_line(error)}", ""
+    return "", "; it is given on request only: run `hf auth login` first" if getattr(found, "gated", False) else ""

@@ -11,6 +11,7 @@ from prefbench.api import Judge
 from prefbench.config import Track
 from prefbench.data.files import Files
 from prefbench.data.locations import is_on_hub
+from prefbench.judges.local import LocalModel
 from prefbench.readiness.effort import SHARE, device_memory, disk_needed, free_disk, measured_rate, operations, trained_cells
 from prefbench.readiness.findings import Finding
 from prefbench.readiness.footprint import GIB, Shape, footprint, judge_bytes
@@ -74,13 +75,13 @@ def _memory(training: Training, shape: Shape, dtype: str) -> Finding:
 
 def _judge_memory(training: Training) -> tuple[int, str]:
     """Bytes of a judge on this machine, and a remark where they are not known."""
-    if training.judge is None or training.judge.name != "local":
+    if not isinstance(training.judge, LocalModel):
         return 0, ""
-    folder = model_here(training.judge.options()["model"], training.ask_hub)
+    folder = model_here(training.judge.model, training.ask_hub)
     if folder is None:
         return 0, ", without the judge's model, which is not here"
     try:
-        return judge_bytes(folder, training.judge.options()["weights"]), ""
+        return judge_bytes(folder, training.judge.weights), ""
     except Exception as error:  # as with the trained model's configuration
         return 0, f", without the judge's model: {error}"
 

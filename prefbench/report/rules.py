@@ -11,6 +11,7 @@ from prefbench.api import Harness
 from prefbench.config import Named
 from prefbench.errors import PrefbenchError
 from prefbench.plan import differences
+from prefbench.registry.options import option_fields
 from prefbench.report.evidence import read_tables
 from prefbench.store.folder import Folder
 
@@ -63,8 +64,8 @@ def _defaults(harness: Harness | None) -> dict[str, Any]:
     """An option is added with a default that changes nothing, so that a record from before has that value without naming it."""
     if harness is None:
         return {}
-    fields = {field.name: field.default for field in dataclasses.fields(harness)}  # type: ignore[arg-type]
-    return {name: fields[name] for name in harness.identity_options() if fields[name] is not dataclasses.MISSING}
+    fields = option_fields(type(harness))
+    return {name: fields[name].default for name in harness.identity_options() if fields[name].default is not dataclasses.MISSING}
 
 
 def _asked(record: Mapping[str, Any]) -> dict[str, Any]:
