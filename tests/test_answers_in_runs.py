@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from prefbench.cell import Order, perform
 from prefbench.engine.tasks import Event
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate import answers, vllm_backend
 from prefbench.evaluate.kept_answers import KeptAnswers
 from prefbench.run import RunOptions, plan_run, run
 from prefbench.store.folder import Folder
+from prefbench.workshop import Site, Workshop
 from tests.bad_input.place import TRACK, good_folder
 from tests.evaluate.test_vllm_backend import STAND_IN
 
@@ -203,3 +205,21 @@ def test_a_run_with_vllm_draws_every_answer_with_it_and_gives_the_gpu_back(place
     after = plan_run(options(place)).cells[0].keys
     assert (before["train"] == after["train"], before["answer"] == after["answer"]) == (True, False)
     assert set(stored(place)) == {"sft.-.s0"}
+
+
+# ---------------------------------------------------------------- before the first answer
+
+
+def test_pairs_and_questions_that_are_rendered_otherwise_are_remarked_once_a_run(tmp_path, monkeypatch):
+    """When everything is prepared, and not by every worker that loads the source."""
+    monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path / "cache"))
+    folder = good_folder(tmp_path / "place")
+    (folder / "questions.json").write_text('[{"instruction": "w1 w2"}]')
+    judged = '[judge]\nname = "local"\nmodel = "sft"\n[[harness]]\nname = "alpaca_eval"\n[train]'
+    text = TRACK.replace("held_out_share", 'alpaca_eval_questions = "questions.json"\nheld_out_share')
+    (folder / "track.toml").write_text(text.replace("[train]", judged))
+    planned = plan_run(RunOptions(track=str(folder / "track.toml"), out=folder / "run"))
+    site, said = Site(planned.track, (), folder / "run", tmp_path / "cache", "float32"), list[dict[str, Any]]()
+    for kind, times in (("prepare", 1), ("data", 1)):
+        perform(Order(kind, site, 1), Workshop(site), said.append)
+        assert sum("used as they stand" in told.get("message", "") for told in said) == times
