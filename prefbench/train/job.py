@@ -14,7 +14,8 @@ from prefbench.config import TrainRules
 from prefbench.data.tokens import TokenPairs
 from prefbench.errors import PrefbenchError
 from prefbench.streams import stream_seed
-from prefbench.train.forward import MicroBatch, Scorer, micro_batches, without_dropout
+from prefbench.train.forward import Scorer, without_dropout
+from prefbench.train.layout import MicroBatch
 from prefbench.train.statistics import OF_SEQUENCES, sequence_names
 
 if TYPE_CHECKING:
@@ -73,9 +74,8 @@ def pair_micro_batches(job: TrainJob, ids: np.ndarray) -> list[MicroBatch]:
 def _micro_batches(job: TrainJob, prompts: np.ndarray, answers: np.ndarray) -> list[MicroBatch]:
     """The answers of some pairs behind the prompts of as many."""
     tokens = job.data.tokens
-    heads = [tokens.prompt_ids[i] for i in prompts]
-    responses = [tokens.chosen_ids[i] for i in answers] + [tokens.rejected_ids[i] for i in answers]
-    return micro_batches(heads * 2, responses, job.rules.micro_batch_tokens, job.scorer.model.device)
+    sides = [[ids[i] for i in answers] for ids in (tokens.chosen_ids, tokens.rejected_ids)]
+    return job.scorer.micro_batches([tokens.prompt_ids[i] for i in prompts], sides, job.rules.micro_batch_tokens)
 
 
 def gather(graphs: list[tuple[MicroBatch, torch.Tensor]], count: int) -> torch.Tensor:

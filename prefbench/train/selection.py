@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -13,8 +14,9 @@ from prefbench.schedulers.draws import share_of
 from prefbench.streams import stream
 from prefbench.train.checked import checked_losses, checked_selection
 from prefbench.train.device import autocast
-from prefbench.train.forward import MicroBatch, without_dropout
+from prefbench.train.forward import without_dropout
 from prefbench.train.job import TrainJob, gather, mismatched_log_ratios, pair_batch, pair_micro_batches
+from prefbench.train.layout import AS_ROWS, MicroBatch
 from prefbench.train.log import EVERY
 from prefbench.train.state import LoopState
 from prefbench.train.statistics import HIDDEN_STATES, mean_hidden_states, sequence_names, sequence_values
@@ -44,8 +46,10 @@ def pool_statistics(job: TrainJob, ids: np.ndarray, step: int) -> dict[str, np.n
     kinds = [kind for kind in HIDDEN_STATES if kind in wants]
     values: list[tuple[MicroBatch, torch.Tensor]] = []
     states: dict[str, list[tuple[MicroBatch, torch.Tensor]]] = {kind: [] for kind in kinds}
+    # Means over padding need some: those of the authors' code are what its micro-batches, one row per sequence, happen to be.
+    scorer = dataclasses.replace(job.scorer, layout=AS_ROWS) if "padded_hidden_states" in wants else job.scorer
     with without_dropout(job.scorer.model):
-        for micro in pair_micro_batches(job, ids):
+        for micro in pair_micro_batches(dataclasses.replace(job, scorer=scorer), ids):
             with autocast(job.scorer.dtype):
                 output = job.scorer.run(micro, output_hidden_states=bool(kinds))
             values.append((micro, sequence_values(job.scorer, job.reference, names, micro, output)))
