@@ -44,9 +44,11 @@ class Scorer:
         """Compute dtype, dtype of the weights, attention implementation and layout: what the last digits of a log-prob depend on."""
         return f"{self.dtype} on {self.model.dtype}, {self.model.config._attn_implementation}, {self.layout.name}"
 
-    def micro_batches(self, prompts: Sequence[Ids], sides: Sequence[Sequence[Ids]], budget: int) -> list[MicroBatch]:
+    def micro_batches(
+        self, prompts: Sequence[Ids], sides: Sequence[Sequence[Ids]], budget: int, order: Sequence[int] | None = None
+    ) -> list[MicroBatch]:
         """Prompts with their answers as the model is to see them: see ``layout.micro_batches``."""
-        return micro_batches(self.layout, prompts, sides, budget, self.model.device)
+        return micro_batches(self.layout, prompts, sides, budget, self.model.device, order)
 
     def token_log_probs(self, batch: MicroBatch) -> torch.Tensor:
         """log p of each response token given what stands before it; nats, float32, shape (N,), differentiable.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 PADDED, PACKED, SHARED = "padded", "packed", "shared"
@@ -28,8 +29,9 @@ AS_ROWS = Layout()
 
 @dataclass(frozen=True)
 class Span:
-    """Where a sequence lies among the flat tokens of a micro-batch: its prompt, and its answer, which need not follow at once."""
+    """A sequence of a micro-batch: its number in the caller's list, and where, among the flat tokens, its prompt and its answer begin."""
 
+    row: int
     prompt: int
     prompt_length: int
     answer: int
@@ -82,28 +84,36 @@ class MicroBatch:
 
 
 def micro_batches(
-    layout: Layout, prompts: Sequence[Ids], sides: Sequence[Sequence[Ids]], budget: int, target: torch.device
+    layout: Layout,
+    prompts: Sequence[Ids],
+    sides: Sequence[Sequence[Ids]],
+    budget: int,
+    target: torch.device,
+    order: Sequence[int] | None = None,
 ) -> list[MicroBatch]:
     """Prompts with their answers, cut into micro-batches of at most ``budget`` tokens, padding included; one prompt may exceed it alone.
 
     ``sides`` holds an answer for each of the K prompts, once or more often: the answer of prompt i on side s is row s * K + i. All answers of a
-    prompt are in one micro-batch. Longest first, so that what is cut together is alike, and memory is short at once or not at all.
+    prompt are in one micro-batch. They are cut in the ``order`` given, else longest first: what is cut together is then alike, and memory is
+    short at once or not at all.
     """
-    families = [Family(i, prompts[i], tuple(side[i] for side in sides), len(prompts)) for i in range(len(prompts))]
-    families.sort(key=lambda family: family.size(layout.name), reverse=True)
+    families = [Family(i, prompts[i], tuple(side[i] for side in sides), len(prompts)) for i in order or range(len(prompts))]
+    if order is None:
+        families.sort(key=lambda family: family.size(layout.name), reverse=True)
     groups: list[list[Family]] = []
-    used = 0
     for family in families:
-        # Padded, all are as large as the first; packed, each takes what it needs.
-        size = groups[-1][0].size(PADDED) if groups and layout.name == PADDED else family.size(layout.name)
-        if groups and used + size <= budget:
+        if groups and _tokens(layout.name, [*groups[-1], family]) <= budget:
             groups[-1].append(family)
         else:
             groups.append([family])
-            used = 0
-        used += size
     collate = _padded if layout.name == PADDED else _packed
     return [collate(layout, group, target) for group in groups]
+
+
+def _tokens(layout: str, group: Sequence[Family]) -> int:
+    """Tokens of a micro-batch: padded, every family is as large as the largest."""
+    sizes = [family.size(layout) for family in group]
+    return len(sizes) * max(sizes) if layout == PADDED else sum(sizes)
 
 
 @dataclass(frozen=True)
@@ -139,19 +149,20 @@ def _padded(layout: Layout, group: Sequence[Family], target: torch.device) -> Mi
     width = max(len(prompt) + len(answer) for _, prompt, answer in sequences)
     tokens = [[*prompt, *answer, *[0] * (width - len(prompt) - len(answer))] for _, prompt, answer in sequences]
     spans = [
-        Span(place * width, len(prompt), place * width + len(prompt), len(answer)) for place, (_, prompt, answer) in enumerate(sequences)
+        Span(row, place * width, len(prompt), place * width + len(prompt), len(answer))
+        for place, (row, prompt, answer) in enumerate(sequences)
     ]
-    return _micro_batch([row for row, _, _ in sequences], tokens, [answer for _, _, answer in sequences], spans, None, target)
+    return _micro_batch(tokens, [answer for _, _, answer in sequences], spans, None, target)
 
 
 def _micro_batch(
-    rows: list[int], tokens: list[list[int]], answers: list[Ids], spans: list[Span], packing: Packing | None, target: torch.device
+    tokens: list[list[int]], answers: list[Ids], spans: list[Span], packing: Packing | None, target: torch.device
 ) -> MicroBatch:
     predictors = [place for span in spans for place in span.predictors()]
     targets = [token for answer in answers for token in answer]
     owner = [number for number, answer in enumerate(answers) for _ in answer]
     return MicroBatch(
-        rows=to_device(rows, target),
+        rows=to_device([span.row for span in spans], target),
         tokens=to_device(tokens, target),
         predictors=to_device(predictors, target),
         targets=to_device(targets, target),
@@ -161,9 +172,9 @@ def _micro_batch(
     )
 
 
-def to_device(values: Sequence[int] | Sequence[Sequence[int]], target: torch.device) -> torch.Tensor:
+def to_device(values: Sequence[int] | Sequence[Sequence[int]] | np.ndarray, target: torch.device) -> torch.Tensor:
     """int64 on the device; from pinned memory where that is a GPU, so that the host need not wait for the copy."""
-    tensor = torch.tensor(values, dtype=torch.int64)
+    tensor = torch.as_tensor(values, dtype=torch.int64)
     return tensor.pin_memory().to(target, non_blocking=True) if target.type == "cuda" else tensor
 
 
@@ -178,7 +189,6 @@ class _Flat:
     part: list[int] = field(default_factory=list)
     family: list[int] = field(default_factory=list)
     place: list[int] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
     answers: list[Ids] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     families: int = 0
@@ -188,9 +198,8 @@ class _Flat:
         start, length = len(self.tokens), len(prompt)
         self._add(prompt, 0, 0)
         for part, (row, answer) in enumerate(answers, start=1):
-            self.rows.append(row)
             self.answers.append(answer)
-            self.spans.append(Span(start, length, len(self.tokens), len(answer)))
+            self.spans.append(Span(row, start, length, len(self.tokens), len(answer)))
             self._add(answer, part, length)
         self._add([0] * (start + width - len(self.tokens)), len(answers) + 1, length)
         self.families += 1
@@ -216,7 +225,7 @@ def _packed(layout: Layout, group: Sequence[Family], target: torch.device) -> Mi
             flat.add(prompt, answers, width)
     part, family, place = (to_device(values, target) for values in (flat.part, flat.family, flat.place))
     packing = Packing(tuple(blocks), part, family, place, branching=any(len(answers) > 1 for _, answers in whole))
-    return _micro_batch(flat.rows, [flat.tokens], flat.answers, flat.spans, packing, target)
+    return _micro_batch([flat.tokens], flat.answers, flat.spans, packing, target)
 
 
 _Member = tuple[Ids, list[tuple[int, Ids]]]
