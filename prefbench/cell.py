@@ -23,7 +23,7 @@ from prefbench.errors import StorageError
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
 from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.identity import digest
-from prefbench.measure import chosen_selection, step_seconds, training_job
+from prefbench.measure import chosen_compilation, chosen_selection, step_seconds, training_job
 from prefbench.plan import Cell
 from prefbench.record import Outcome
 from prefbench.report.card import CARD, Trained, model_card
@@ -31,8 +31,11 @@ from prefbench.report.metrics import score
 from prefbench.store.files import read_lines, write_json, write_lines, write_text
 from prefbench.store.sealed import lines_are_whole, logger, read_or_set_aside, read_sealed, set_aside, write_sealed
 from prefbench.train.checkpoint import save_policy, weights_digest
+from prefbench.train.compiled import Compilation
+from prefbench.train.layout import Layout
 from prefbench.train.loop import DivergedError, train
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
+from prefbench.train.modes import Choice
 from prefbench.train.state import Checkpoint
 from prefbench.workshop import Site, Workshop
 
@@ -40,7 +43,7 @@ from prefbench.workshop import Site, Workshop
 @dataclass(frozen=True)
 class Order:
     """What a worker is asked to do: ``prepare``, ``measure`` (thread counts), ``calibrate`` (a harness), ``data`` (of a seed), ``column`` (as a
-    row needs it), ``selection`` (how a row's is trained on) or ``cell``."""
+    row needs it), ``compilation`` (whether it pays), ``selection`` (how a row's is trained on) or ``cell``."""
 
     kind: str
     site: Site
@@ -102,6 +105,11 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
     if order.kind == "column":
         assert order.row is not None
         shop.column(order.row, order.seed, order.column, report)
+        return None
+    if order.kind == "compilation":
+        assert order.row is not None
+        with suppress(Exception):  # as below
+            chosen_compilation(shop, order.row, order.seed, report)
         return None
     if order.kind == "selection":
         assert order.row is not None
@@ -213,12 +221,12 @@ class CellRun:
         # What its columns cost, whichever cell or task computed them: a method is charged with all that it needs.
         clocks.seconds["columns"] = sum(column.seconds for column in columns.values())
         job = training_job(self.shop, row, seed, self.shop.row_data(row, seed, columns), self.report)
-        choice = chosen_selection(self.shop, row, seed, self.report)
-        layout = job.scorer.layout
-        self.how = {"layout": layout.name, "layout_reason": layout.reason, "selection": choice.mode, "selection_reason": choice.reason}
+        selection, compilation = chosen_selection(self.shop, row, seed, self.report), chosen_compilation(self.shop, row, seed, self.report)
+        self.how = how(job.scorer.layout, selection, compilation)
         checkpoint = Checkpoint(self.folder / "checkpoint.safetensors", self.cell.keys["train"])
         try:
-            log = train(dataclasses.replace(job, checkpoint=checkpoint, selection=choice.mode), clocks)
+            chosen = dataclasses.replace(job, checkpoint=checkpoint, selection=selection.mode, compiled=compilation.used)
+            log = train(chosen, clocks)
         except DivergedError:
             checkpoint.remove()  # it would only diverge again
             raise
@@ -290,6 +298,18 @@ class CellRun:
 
     def _items_are_whole(self, result: Mapping[str, Any]) -> bool:
         return self.shop.folder.items_are_whole(self.cell.id, result["items_sha256"])
+
+
+def how(layout: Layout, selection: Choice, compilation: Compilation) -> dict[str, str]:
+    """What was chosen for a training by looking at its model and by measuring, and why: for its record."""
+    return {
+        "layout": layout.name,
+        "layout_reason": layout.reason,
+        "selection": selection.mode,
+        "selection_reason": selection.reason,
+        "compiled": "yes" if compilation.used else "no",
+        "compiled_reason": compilation.reason,
+    }
 
 
 def without_nan(row: Mapping[str, Any]) -> dict[str, Any]:

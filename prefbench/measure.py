@@ -1,4 +1,4 @@
-"""What is chosen by measuring: the threads of a worker, and how a row's selection is trained on."""
+"""What is chosen by measuring: the threads of a worker, whether layers are compiled, and how a row's selection is trained on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from prefbench.config import UNTRAINED, Row, resolved
 from prefbench.engine.tasks import Report
 from prefbench.identity import digest
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
+from prefbench.train.compiled import Compilation, choose_compilation
 from prefbench.train.device import device, seconds_by_threads, usable_cores
 from prefbench.train.job import PairData, TrainJob, pair_micro_batches
 from prefbench.train.modes import Choice, choose_selection, obstacle
@@ -66,6 +67,22 @@ def _machines_choice(shop: Workshop, row: Row, seed: int, report: Report) -> Cho
         known = dataclasses.asdict(choose_selection(job))
         write_sealed(path, known)
     return Choice(**known)
+
+
+def chosen_compilation(shop: Workshop, row: Row, seed: int, report: Report) -> Compilation:
+    """Whether the layers of this run's policies are compiled: as its folder says, else as was tried on this machine before, else as is tried now
+    with one of its rows."""
+    known = read_or_set_aside(shop.folder.compilation, read_sealed)
+    if known is None:
+        job = training_job(shop, row, seed, shop.data(seed).pairs, report)
+        path = shop.site.cache / "measured" / f"compilation-{_key(shop, row, job)}.json"
+        known = read_or_set_aside(path, read_sealed)
+        if known is None:
+            job.scorer.model.train()
+            known = dataclasses.asdict(choose_compilation(job, lambda: shop.fresh_policy(seed)))
+            write_sealed(path, known)
+        write_sealed(shop.folder.compilation, known)
+    return Compilation(**known)
 
 
 def _key(shop: Workshop, row: Row, job: TrainJob) -> str:

@@ -37,6 +37,8 @@ from prefbench.train.device import Workload, compute_dtype, usable_cores
 from prefbench.workshop import Site
 
 ENTRY = "prefbench.cell:execute"
+COMPILATION = "compilation"
+"""The task that finds out whether compiled layers pay."""
 DAY = 86400.0
 """Seconds after which what stands half-written in the shared cache is nobody's any more."""
 
@@ -292,8 +294,9 @@ def tasks(cells: Sequence[Cell], planner: Planner, site: Site, threads: int, pro
     data = [Task(data_of(seed), Order("data", site, threads, seed=seed)) for seed in dict.fromkeys(cell.seed for cell in trained)]
     columns = {task.id: task for cell in trained for task in column_tasks(cell, planner, site, threads)}
     selections = {task.id: task for cell in reversed(trained) for task in selection_tasks(cell, planner, site, threads)}
+    compilations = [compilation_task(cell, site, threads) for cell in trained[:1]]
     # Data of the first seed, then calibration, then the other seeds' data: the first cells can start while the rest is made.
-    shared = [*data[:1], *calibrations, *data[1:], *columns.values(), *selections.values()]
+    shared = [*data[:1], *calibrations, *compilations, *data[1:], *columns.values(), *selections.values()]
     harnesses = tuple(task.id for task in calibrations)
     needs = {cell.id: harnesses + (needed_by(cell, planner) if cell.trained else ()) for cell in cells}
     orders = {cell.id: Order("cell", site, threads, seed=cell.seed, cell=cell, profile=profile) for cell in cells}
@@ -313,7 +316,12 @@ def column_of(cell: Cell, label: str, planner: Planner) -> str:
 def needed_by(cell: Cell, planner: Planner) -> tuple[str, ...]:
     """The tasks that a trained cell waits for."""
     columns = (column_of(cell, label, planner) for label in planner.columns(cell.row))
-    return data_of(cell.seed), *columns, *((selection_of(cell),) if planner.scheduler(cell.row).wants else ())
+    return data_of(cell.seed), COMPILATION, *columns, *((selection_of(cell),) if planner.scheduler(cell.row).wants else ())
+
+
+def compilation_task(cell: Cell, site: Site, threads: int) -> Task:
+    """Whether compiled layers pay, tried with one cell's row for all."""
+    return Task(COMPILATION, Order("compilation", site, threads, seed=cell.seed, row=cell.row), (data_of(cell.seed),))
 
 
 def selection_of(cell: Cell) -> str:

@@ -33,6 +33,11 @@ class Folder:
         return self.root / "choices" / f"{method}.{scheduler}.json"
 
     @property
+    def compilation(self) -> Path:
+        """Whether layers are compiled, chosen by measuring once per run folder."""
+        return self.root / "choices" / "compilation.json"
+
+    @property
     def commits(self) -> Path:
         """The commits that the track's branches and tags were resolved to, once per run folder."""
         return self.root / "commits.json"

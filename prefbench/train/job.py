@@ -15,7 +15,7 @@ from prefbench.data.tokens import TokenPairs
 from prefbench.errors import PrefbenchError
 from prefbench.streams import stream_seed
 from prefbench.train.forward import Scorer, without_dropout
-from prefbench.train.layout import Ids, MicroBatch
+from prefbench.train.layout import Ids, MicroBatch, to_device
 from prefbench.train.statistics import OF_SEQUENCES, sequence_names
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class TrainJob:
     checkpoint: Checkpoint | None = None
     reference: Scorer | None = None
     selection: str = TWO_PASS
+    compiled: bool = False
 
     def progress(self, step: int) -> float:
         """From 0 at the first step to 1 at the last."""
@@ -107,7 +108,7 @@ def pair_batch(job: TrainJob, ids: np.ndarray, leaves: torch.Tensor, step: int, 
     data, size = job.data, len(ids)
 
     def tensor(values: Any) -> torch.Tensor:
-        return torch.as_tensor(values, dtype=torch.float64).to(leaves.device)
+        return to_device(values, leaves.device, torch.float64)
 
     return PairBatch(
         policy_chosen=leaves[:size, 0],

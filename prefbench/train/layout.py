@@ -172,9 +172,12 @@ def _micro_batch(
     )
 
 
-def to_device(values: Sequence[int] | Sequence[Sequence[int]] | np.ndarray, target: torch.device) -> torch.Tensor:
-    """int64 on the device; from pinned memory where that is a GPU, so that the host need not wait for the copy."""
-    tensor = torch.as_tensor(values, dtype=torch.int64)
+Numbers = Sequence[int] | Sequence[float] | Sequence[Sequence[int]] | np.ndarray
+
+
+def to_device(values: Numbers, target: torch.device, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+    """A tensor on the device; from pinned memory where that is a GPU, so that the host need not wait for it."""
+    tensor = torch.as_tensor(values, dtype=dtype)
     return tensor.pin_memory().to(target, non_blocking=True) if target.type == "cuda" else tensor
 
 

@@ -13,6 +13,7 @@ from prefbench.config import TrainRules
 from prefbench.engine.tasks import TaskStoppedError
 from prefbench.train.ahead import Ahead
 from prefbench.train.checked import checked_losses
+from prefbench.train.compiled import compile_layers
 from prefbench.train.graphs import Graph, gather, graphs_of, narrowed, pull
 from prefbench.train.job import TrainJob, mismatched_log_ratios, pair_batch, pair_micro_batches
 from prefbench.train.log import StepLog
@@ -39,6 +40,8 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
     model.train()
     if rules.gradient_checkpointing:
         recompute_layers(model)
+    if job.compiled:
+        compile_layers(model)
     size = selected_size(job.scheduler, job.pool)
     state, ahead = LoopState.fresh(job, clocks), Ahead(job)
     if not (job.checkpoint and job.checkpoint.resume(state)):
