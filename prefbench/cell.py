@@ -7,7 +7,6 @@ import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from logging import WARNING, Handler, LogRecord
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from prefbench.errors import StorageError
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
 from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.identity import digest
+from prefbench.orders import Order, Site
 from prefbench.plan import Cell
 from prefbench.record import Outcome
 from prefbench.report.card import CARD, Trained, model_card
@@ -36,24 +36,7 @@ from prefbench.train.job import PairData, TrainJob, pair_micro_batches
 from prefbench.train.loop import DivergedError, train
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
 from prefbench.train.state import Checkpoint
-from prefbench.workshop import Site, Workshop
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a worker is asked to do: ``prepare``, ``measure`` (thread counts), ``calibrate`` (a harness), ``data`` (of a seed), ``column`` (as a
-    row needs it) or ``cell``."""
-
-    kind: str
-    site: Site
-    threads: int
-    seed: int = 0
-    harness: str = ""
-    candidates: tuple[int, ...] = ()
-    row: Row | None = None
-    column: str = ""
-    cell: Cell | None = None
-
+from prefbench.workshop import Workshop
 
 _workshops: dict[str, Workshop] = {}
 
