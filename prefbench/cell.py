@@ -16,6 +16,7 @@ import torch
 from transformers.utils import logging
 
 from prefbench.config import UNTRAINED, Row
+from prefbench.engine.allocator import keep_freed_memory
 from prefbench.engine.memory import is_out_of_memory
 from prefbench.engine.tasks import Report, TaskStoppedError, WorkerSpentError, describe_error
 from prefbench.engine.worker import append
@@ -52,6 +53,7 @@ def workshop(site: Site) -> Workshop:
 
 def execute(order: Order, report: Report) -> Any:
     """What the engine calls in every worker; the result is plain data."""
+    keep_freed_memory()
     torch.set_num_threads(order.threads)
     logging.disable_progress_bar()  # a bar per model file would fill the log of a run
     shop = workshop(order.site)
