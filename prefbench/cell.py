@@ -7,7 +7,6 @@ import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from logging import WARNING, Handler, LogRecord
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
-from prefbench.config import Row
+from prefbench.engine.allocator import keep_freed_memory
 from prefbench.engine.memory import is_out_of_memory
 from prefbench.engine.tasks import Report, TaskStoppedError, WorkerSpentError, describe_error
 from prefbench.engine.worker import append
@@ -24,6 +23,7 @@ from prefbench.evaluate.checked import checked_items, checked_metrics, checked_r
 from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.identity import digest
 from prefbench.measure import chosen_compilation, chosen_selection, step_seconds, training_job
+from prefbench.orders import Order, Site
 from prefbench.plan import Cell
 from prefbench.record import Outcome
 from prefbench.report.card import CARD, Trained, model_card
@@ -37,25 +37,7 @@ from prefbench.train.loop import DivergedError, train
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
 from prefbench.train.modes import Choice
 from prefbench.train.state import Checkpoint
-from prefbench.workshop import Site, Workshop
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a worker is asked to do: ``prepare``, ``measure`` (thread counts), ``calibrate`` (a harness), ``data`` (of a seed), ``column`` (as a
-    row needs it), ``compilation`` (whether it pays), ``selection`` (how a row's is trained on) or ``cell``."""
-
-    kind: str
-    site: Site
-    threads: int
-    seed: int = 0
-    harness: str = ""
-    candidates: tuple[int, ...] = ()
-    row: Row | None = None
-    column: str = ""
-    cell: Cell | None = None
-    profile: bool = False
-
+from prefbench.workshop import Workshop
 
 _workshops: dict[str, Workshop] = {}
 
@@ -71,6 +53,7 @@ def workshop(site: Site) -> Workshop:
 
 def execute(order: Order, report: Report) -> Any:
     """What the engine calls in every worker; the result is plain data."""
+    keep_freed_memory()
     torch.set_num_threads(order.threads)
     logging.disable_progress_bar()  # a bar per model file would fill the log of a run
     shop = workshop(order.site)

@@ -14,17 +14,18 @@ from filelock import FileLock, Timeout
 
 from prefbench.api import Source
 from prefbench.cache import cache_folder
-from prefbench.cell import Order
 from prefbench.config import Selection, Track, find_track, name_and_version, read_track
 from prefbench.data.revisions import Commits, at_commits, commits_of, frozen, keep_commits
 from prefbench.engine.local import InProcessEngine, ProcessEngine
 from prefbench.engine.stop import StopRequest, heeding_signals
 from prefbench.engine.tasks import Engine, Event, OnEvent, Task, Watch
+from prefbench.entry import ENTRY
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.vllm_backend import refuse_missing
 from prefbench.identity import digest
 from prefbench.judges.estimate import Estimate, estimate
 from prefbench.ledger import Ledger
+from prefbench.orders import Order, Site
 from prefbench.plan import FAILED, FINISHED, Cell, CellState, Planner, cell_states
 from prefbench.record import Circumstances
 from prefbench.registry import Registry, load_registry
@@ -34,9 +35,7 @@ from prefbench.store.folder import Folder
 from prefbench.store.heal import heal
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 from prefbench.train.device import Workload, compute_dtype, usable_cores
-from prefbench.workshop import Site
 
-ENTRY = "prefbench.cell:execute"
 COMPILATION = "compilation"
 """The task that finds out whether compiled layers pay."""
 DAY = 86400.0

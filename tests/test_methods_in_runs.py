@@ -11,10 +11,11 @@ import pytest
 from prefbench import cell
 from prefbench.config import UNTRAINED, Selection
 from prefbench.errors import PrefbenchError
+from prefbench.orders import Site
 from prefbench.run import RunOptions, plan_run, run, tasks
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed
-from prefbench.workshop import Site, Workshop
+from prefbench.workshop import Workshop
 from tests.bad_input.place import TRACK, good_folder
 from tests.plugin_site import LOSS
 

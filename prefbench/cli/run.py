@@ -37,6 +37,11 @@ def run(
     format: Annotated[Format, typer.Option(help="How the leaderboard is printed.")] = Format.table,
 ) -> None:
     """Run a track: every method, scheduler and seed that its folder lacks; then print and write the leaderboard."""
+    from prefbench.engine.server import begin_importing
+    from prefbench.entry import ENTRY
+
+    if not in_process:
+        begin_importing(ENTRY)  # first: it takes seconds, as do the imports of this process
     from prefbench.cli.progress import Progress
     from prefbench.report.board import rows_for
     from prefbench.run import run as run_track

@@ -18,7 +18,6 @@ from prefbench.data.content import model_identity
 from prefbench.data.locations import fetch_model, located, refuse_web_model
 from prefbench.data.tokens import encode, render
 from prefbench.errors import PrefbenchError
-from prefbench.train.checkpoint import load_model, load_tokenizer
 from prefbench.train.device import autocast, compute_dtype, device
 from prefbench.train.forward import Scorer, make_scorer, refuse_unknown_tokens, summed_log_probs
 
@@ -82,11 +81,15 @@ class LocalModel(Judge):
 
     @cached_property
     def _tokenizer(self) -> Any:
+        from prefbench.train.checkpoint import load_tokenizer  # it imports transformers, and a judge is made to be asked its name, too
+
         return load_tokenizer(self._folder)
 
     @cached_property
     def _scorer(self) -> Scorer:
         rules = ModelRules(weights=self.weights, attention=self.attention)
+        from prefbench.train.checkpoint import load_model
+
         return make_scorer(load_model(self._folder, device(), rules), self._compute_dtype)
 
     @property

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from prefbench.engine.allocator import return_freed_memory
+
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 MEMORY = Path("/proc/meminfo")
 
@@ -63,6 +65,7 @@ def reset_peak_memory() -> None:
     """Start a new peak: a warm worker's earlier cells are not this one's memory."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+    return_freed_memory()
     with suppress(OSError):  # only Linux has it; elsewhere the peak is the worker's
         CLEAR_REFS.write_text("5")
 
