@@ -1,0 +1,72 @@
+"""``python -m benchmarks.trl [MODE ...]``: prefbench and TRL in turn, their tables as Markdown."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+MODES = ("step",)
+README = Path(__file__).parents[1] / "README.md"
+WITHOUT_TRL: tuple[str, ...] = ()
+"""Modes that compare prefbench with itself."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks.trl", description=__doc__)
+    made.add_argument("modes", nargs="*", metavar="MODE", help=f"{', '.join(MODES)}; all of them unless some are named")
+    made.add_argument("--steps", type=int, help="optimiser steps of each training, 8 at least; each mode has its own number")
+    made.add_argument("--rounds", type=int, help="how many times all contenders train in turn")
+    made.add_argument("--sizes", type=lambda text: tuple(text.split(",")), help="models, such as xs,s")
+    made.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each process; all cores unless given")
+    made.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """Run the modes; 1 where a ratio was refused, 2 where the command line or the Python that runs it will not do."""
+    given = parser().parse_args(arguments)
+    modes = given.modes or list(MODES)
+    if problem := unusable(modes, given.steps):
+        print(problem, file=sys.stderr)
+        return 2
+    from benchmarks.trl.plan import Plan
+
+    with tempfile.TemporaryDirectory(prefix="benchmarks-trl-") as folder:
+        plan = Plan(Path(folder), given.threads, given.steps, given.rounds, given.sizes, lambda text: print(text, file=sys.stderr, flush=True))
+        refused = [run(mode, plan, given.write, arguments) for mode in modes]
+    return int(any(refused))
+
+
+def unusable(modes: list[str], steps: int | None) -> str:
+    """Why the modes cannot be run, in a line; empty where they can."""
+    if unknown := [mode for mode in modes if mode not in MODES]:
+        return f"no mode is called {unknown[0]!r}: there are {', '.join(MODES)}"
+    if steps is not None and steps < 8:
+        return f"--steps {steps}: the losses of eight steps are compared, give 8 or more"
+    if importlib.util.find_spec("trl") is None and not set(modes) <= set(WITHOUT_TRL):
+        return "TRL is not installed in this Python, and these modes compare with it: pip install 'trl==1.16.*'"
+    return ""
+
+
+def run(mode: str, plan: object, write: bool, arguments: list[str]) -> bool:
+    """Print a mode's table, and keep it where that is asked for; whether a ratio was refused."""
+    from benchmarks.trl.tables import machine, markdown, replaced
+
+    plan.tell(f"mode {mode}")
+    table = importlib.import_module(f"benchmarks.trl.{mode}").table(plan)
+    text = markdown(table, shlex.join(["python", "-m", "benchmarks.trl", *arguments]), machine(plan.threads))
+    print(f"{text}\n", flush=True)
+    if write:
+        README.write_text(replaced(README.read_text(), mode, text))
+    return table.refused
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
