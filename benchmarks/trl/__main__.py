@@ -10,10 +10,15 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-MODES = ("step",)
+if TYPE_CHECKING:
+    from benchmarks.trl.plan import Plan
+    from benchmarks.trl.tables import Table
+
+MODES = ("step", "campaign", "start", "reference", "selective", "cuda")
 README = Path(__file__).parents[1] / "README.md"
-WITHOUT_TRL: tuple[str, ...] = ()
+WITHOUT_TRL = ("selective",)
 """Modes that compare prefbench with itself."""
 
 
@@ -36,12 +41,20 @@ def main(arguments: list[str]) -> int:
     if problem := unusable(modes, given.steps):
         print(problem, file=sys.stderr)
         return 2
+    from transformers.utils.logging import disable_progress_bar
+
     from benchmarks.trl.plan import Plan
 
+    disable_progress_bar()
     with tempfile.TemporaryDirectory(prefix="benchmarks-trl-") as folder:
-        plan = Plan(Path(folder), given.threads, given.steps, given.rounds, given.sizes, lambda text: print(text, file=sys.stderr, flush=True))
+        plan = Plan(Path(folder), given.threads, given.steps, given.rounds, given.sizes, say)
         refused = [run(mode, plan, given.write, arguments) for mode in modes]
     return int(any(refused))
+
+
+def say(text: str) -> None:
+    """How far it is."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def unusable(modes: list[str], steps: int | None) -> str:
@@ -55,13 +68,14 @@ def unusable(modes: list[str], steps: int | None) -> str:
     return ""
 
 
-def run(mode: str, plan: object, write: bool, arguments: list[str]) -> bool:
+def run(mode: str, plan: Plan, write: bool, arguments: list[str]) -> bool:
     """Print a mode's table, and keep it where that is asked for; whether a ratio was refused."""
     from benchmarks.trl.tables import machine, markdown, replaced
 
     plan.tell(f"mode {mode}")
-    table = importlib.import_module(f"benchmarks.trl.{mode}").table(plan)
-    text = markdown(table, shlex.join(["python", "-m", "benchmarks.trl", *arguments]), machine(plan.threads))
+    place = machine(plan.threads)
+    table: Table = importlib.import_module(f"benchmarks.trl.{mode}").table(plan)
+    text = markdown(table, shlex.join(["python", "-m", "benchmarks.trl", *arguments]), place)
     print(f"{text}\n", flush=True)
     if write:
         README.write_text(replaced(README.read_text(), mode, text))

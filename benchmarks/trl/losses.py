@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -36,15 +37,14 @@ class Agreement:
 
     def ratio(self, theirs: float, ours: float) -> str:
         """How many times as much theirs is, or why that may not be told."""
-        return self.refusal and f"refused: {self.refusal}" or f"{theirs / ours:.2f}x"
+        return f"refused: {self.refusal}" if self.refusal else f"{theirs / ours:.2f}x"
 
 
-def agreement(ours: Trained, theirs: Trained, tolerance: float = TOLERANCE) -> Agreement:
-    """Of one training of each side."""
-    pairs = list(zip(ours.losses, theirs.losses, strict=True))[:COMPARED]
+def agreement(ours: Sequence[float], theirs: Sequence[float], tolerance: float = TOLERANCE) -> Agreement:
+    """Of one training on each side."""
+    pairs = list(zip(ours, theirs, strict=True))[:COMPARED]
     difference = worst(abs(a - b) / abs(a) for a, b in pairs)
-    moved = worst(abs(a - ours.losses[0]) / abs(ours.losses[0]) for a, _ in pairs)
-    return Agreement(difference, len(pairs), moved, ours.tokens_digest == theirs.tokens_digest, tolerance)
+    return Agreement(difference, len(pairs), moved=worst(abs(a - ours[0]) / abs(ours[0]) for a, _ in pairs), tolerance=tolerance)
 
 
 def worst(numbers: Iterable[float]) -> float:
@@ -53,7 +53,14 @@ def worst(numbers: Iterable[float]) -> float:
     return max(found) if all(number == number for number in found) else float("nan")
 
 
-def all_agree(pairs: Sequence[tuple[Trained, Trained]], tolerance: float = TOLERANCE) -> Agreement:
-    """The worst agreement of several trainings of prefbench's and of TRL's."""
-    found = [agreement(ours, theirs, tolerance) for ours, theirs in pairs]
-    return min(found, key=lambda agreed: (not agreed.refusal, -agreed.difference))
+def of_trainings(pairs: Iterable[tuple[Trained, Trained]], tolerance: float = TOLERANCE) -> Agreement:
+    """The worst of several trainings of prefbench's and of TRL's."""
+    return worst_of(
+        dataclasses.replace(agreement(ours.losses, theirs.losses, tolerance), same_tokens=ours.tokens_digest == theirs.tokens_digest)
+        for ours, theirs in pairs
+    )
+
+
+def worst_of(agreements: Iterable[Agreement]) -> Agreement:
+    """The one that is refused, where there is one, else the one that differs most."""
+    return max(agreements, key=lambda agreed: (bool(agreed.refusal), agreed.difference))

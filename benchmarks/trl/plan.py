@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.trl.sides import Training
-from benchmarks.trl.workload import Workload, make
+from benchmarks.trl.sides import Training, Workload
+from benchmarks.trl.workload import make
 
 
 @dataclass(frozen=True)

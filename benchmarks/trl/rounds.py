@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,16 @@ class Outcome:
     def step_seconds(self, warm_up: int) -> float:
         """Of a step behind the warm-up: the median; on a GPU, which is waited for at both ends only, the mean."""
         ends = self.trained.ends[warm_up - 1 :]
-        if self.trained.device != "cpu":
-            return (ends[-1] - ends[0]) / (len(ends) - 1)
-        return statistics.median(after - before for before, after in zip(ends, ends[1:], strict=False))
+        return median_gap(ends) if self.trained.device == "cpu" else (ends[-1] - ends[0]) / (len(ends) - 1)
+
+    def step_processor_seconds(self, warm_up: int) -> float:
+        """Of all cores together: what a step costs whoever else uses the machine."""
+        return median_gap(self.trained.processor_ends[warm_up - 1 :])
+
+
+def median_gap(times: Sequence[float]) -> float:
+    """Between a time and the next."""
+    return statistics.median(after - before for before, after in pairwise(times))
 
 
 Rounds = dict[str, list[Outcome]]
@@ -88,7 +96,9 @@ def train(contender: Contender, training: Training) -> Outcome:
     asked = json.dumps({"training": dataclasses.asdict(training), "options": dict(contender.options)})
     environment = {**os.environ, **surroundings(training), **contender.environment}
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", contender.module], input=asked, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", contender.module], input=asked, env=environment, capture_output=True, text=True, check=False
+    )
     ended = time.monotonic()
     if done.returncode != 0:
         raise SystemExit(f"{contender.name} failed with exit code {done.returncode}:\n{done.stderr[-3000:]}")

@@ -11,12 +11,30 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
 MARK = "result: "
 """What the line begins with that a side prints its result on; libraries print what they like on others."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A folder of a model with its tokenizer, ``model/``, and of pairs in plain text, ``pairs.jsonl``."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The Hugging Face folder."""
+        return self.folder / "model"
+
+    @property
+    def pairs(self) -> Path:
+        """The pairs, a JSON object a line: prompt, chosen, rejected."""
+        return self.folder / "pairs.jsonl"
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,8 @@ class StepClock:
 
     training: Training
     ends: list[float] = field(default_factory=list)
+    processor_ends: list[float] = field(default_factory=list)
+    """The same on the clock of the time that this process has had of all cores."""
 
     def step(self) -> None:
         """A step has ended."""
@@ -58,6 +78,7 @@ class StepClock:
         if torch.cuda.is_available() and step in (self.training.warm_up, self.training.steps):
             torch.cuda.synchronize()
         self.ends.append(time.monotonic())
+        self.processor_ends.append(time.process_time())
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,7 @@ class Trained:
     """What a side tells of its training; lists are by step. ``began`` is when the training itself did, after everything was loaded."""
 
     ends: list[float]
+    processor_ends: list[float]
     losses: list[float]
     began: float
     peak_bytes: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
-from benchmarks.trl.losses import all_agree
+from benchmarks.trl.losses import of_trainings
 from benchmarks.trl.plan import Plan
 from benchmarks.trl.rounds import OURS, THEIRS, Contender, Outcome, Rounds, alternate
 from benchmarks.trl.tables import Table, mebibytes
@@ -21,7 +21,7 @@ WORK = (("xs", "mild"), ("s", "mild"), ("m", "mild"), ("s", "wide"))
 STEPS, ROUNDS = {"xs": 16, "s": 12, "m": 8}, 2
 """Eight steps at least, because so many losses are compared."""
 
-HEADER = ("pairs", "who", "s a step", "pairs/s", "peak MiB", "losses differ by", "prefbench is faster", "prefbench's memory")
+HEADER = ("pairs", "who", "s a step", "processor s", "pairs/s", "peak MiB", "losses differ by", "prefbench is faster", "prefbench's memory")
 
 
 def table(plan: Plan) -> Table:
@@ -40,6 +40,7 @@ def table(plan: Plan) -> Table:
     remarks = (
         "AdamW, constant learning rate of 1e-3, batches of 8 pairs, float32 without gradient checkpointing on both sides.",
         "Medians of rounds in turn, each a process of its own; a step is the median of those behind the warm-up.",
+        "Processor s: of all threads together, a step; it tells more than the wall clock where the machine was busy with other things.",
         "prefbench is faster: by how much than that line, prefbench itself with the default allocator. Its memory: as a share of that line's.",
     )
     return Table("A step", HEADER, rows, versions, remarks)
@@ -50,11 +51,12 @@ def lines(found: Rounds, warm_up: int, batch: int) -> Iterator[list[str]]:
     ours = found[PREFBENCH.name]
     for name, outcomes in found.items():
         step, peak = median_step(outcomes, warm_up), median_peak(outcomes)
-        cells = [name, f"{step:.3f}", f"{batch / step:.1f}", mebibytes(peak)]
+        processor = statistics.median(outcome.step_processor_seconds(warm_up) for outcome in outcomes)
+        cells = [name, f"{step:.3f}", f"{processor:.2f}", f"{batch / step:.1f}", mebibytes(peak)]
         if name.startswith(PREFBENCH.name):
             yield [*cells, "", "", ""]
             continue
-        agreed = all_agree([(a.trained, b.trained) for a, b in zip(ours, outcomes, strict=True)])
+        agreed = of_trainings((a.trained, b.trained) for a, b in zip(ours, outcomes, strict=True))
         faster = agreed.ratio(step, median_step(ours, warm_up))
         memory = "" if agreed.refusal else f"{median_peak(ours) / peak:.2f}x"
         yield [*cells, f"{agreed.difference:.1e}", faster, memory]

@@ -48,9 +48,10 @@ def _lines(table: Table, command: str, machine: str) -> Iterator[str]:
 
 
 def machine(threads: int) -> str:
-    """Processor, memory and threads."""
+    """Processor, memory and threads, and how busy the machine is."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else float("nan")
-    return f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {threads} threads"
+    load = f", load average {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
+    return f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {threads} threads{load}"
 
 
 def processor() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +14,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
-from benchmarks.trl.sides import StepClock, Trained, Training, counting_tokens, device_name, serve, tokens_digest
-from benchmarks.trl.workload import Workload
+from benchmarks.trl.sides import StepClock, Trained, Training, Workload, counting_tokens, device_name, serve, tokens_digest
 from prefbench.train.meter import peak_memory_bytes
 
 
@@ -60,6 +58,7 @@ def run(training: Training, options: Mapping[str, Any]) -> Trained:
     rows = trainer.train_dataset
     return Trained(
         ends=clock.ends,
+        processor_ends=clock.processor_ends,
         losses=[float(loss) for loss in trainer.kept],
         began=began,
         peak_bytes=peak_memory_bytes(),
@@ -94,8 +93,7 @@ def config(training: Training, options: Mapping[str, Any]) -> DPOConfig:
 
 def pairs(workload: Workload, training: Training) -> Dataset:
     """The pairs in the order that they are trained in, from a file, so that what TRL computes of them can be cached."""
-    cache = os.environ.get("HF_DATASETS_CACHE", str(Path(training.scratch) / "datasets"))
-    return Dataset.from_json(str(workload.pairs), cache_dir=cache).select(list(training.order))
+    return Dataset.from_json(str(workload.pairs), cache_dir=str(Path(training.scratch) / "datasets")).select(list(training.order))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from benchmarks.trl.sides import Workload
 
 SPECIAL = ("<pad>", "<eos>", "<unk>")
 LONGEST = 384
@@ -40,7 +50,13 @@ class QwenSize:
 
     def config(self) -> PreTrainedConfig:
         """As its authors published it."""
-        sizes = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2}
+        sizes = {
+            "hidden_size": 896,
+            "intermediate_size": 4864,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 14,
+            "num_key_value_heads": 2,
+        }
         return Qwen2Config(**sizes, rope_theta=1e6, **_tokens(self.vocabulary))
 
 
@@ -56,23 +72,6 @@ SIZES: dict[str, Size | QwenSize] = {
     "qwen2.5-0.5b": QwenSize(),
 }
 LENGTHS = ("mild", "wide")
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A folder of a model with its tokenizer, ``model/``, and of pairs in plain text, ``pairs.jsonl``."""
-
-    folder: Path
-
-    @property
-    def model(self) -> Path:
-        """The Hugging Face folder."""
-        return self.folder / "model"
-
-    @property
-    def pairs(self) -> Path:
-        """The pairs, a JSON object a line: prompt, chosen, rejected."""
-        return self.folder / "pairs.jsonl"
 
 
 def make(folder: Path, size: str, lengths: str, count: int, seed: int = 0) -> Workload:
@@ -118,6 +117,13 @@ def word_counts(lengths: str, count: int, rng: np.random.Generator) -> np.ndarra
         return np.stack([rng.integers(96, 161, count), rng.integers(64, 129, count), rng.integers(64, 129, count)], axis=1)
     drawn = rng.lognormal(mean=[4.5, 4.35, 4.35], sigma=0.8, size=(count, 3))
     return np.clip(drawn.round().astype(np.int64), 4, LONGEST)
+
+
+def mean_words(workload: Workload) -> tuple[float, float]:
+    """Of the pairs of a workload: the mean words of a prompt, and of both answers together."""
+    rows = [json.loads(line) for line in workload.pairs.read_text().splitlines()]
+    prompts = np.mean([len(row["prompt"].split()) for row in rows])
+    return float(prompts), float(np.mean([len(f"{row['chosen']}{row['rejected']}".split()) for row in rows]))
 
 
 def _words(ids: np.ndarray) -> str:
