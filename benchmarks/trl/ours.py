@@ -113,12 +113,10 @@ def training_job(training: Training, scorer: Scorer, data: PairData, report: Rep
 
 
 def scheduler_of(options: Mapping[str, Any]) -> Scheduler:
-    """The scheduler of that name with its own options; every pair of every pool where none is named."""
-    if "scheduler" not in options:
-        return Uniform()
-    from prefbench.registry import build, load_registry  # every plugin is imported here, which a training by name of loss does without
-
-    return build(load_registry(()).get("scheduler", options["scheduler"]), options.get("scheduler_options", {}))
+    """The scheduler that ``scheduler`` names as module:class, with the options that it is given; every pair of every pool where none is named."""
+    named: Any = resolve(options["scheduler"]) if "scheduler" in options else Uniform
+    scheduler: Scheduler = named(**options.get("scheduler_options", {}))
+    return scheduler
 
 
 def drawn_order(job: TrainJob) -> list[int]:

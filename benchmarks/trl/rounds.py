@@ -109,8 +109,9 @@ def train(contender: Contender, training: Training) -> Outcome:
 def surroundings(training: Training) -> dict[str, str]:
     """Environment of every contender: its threads, caches of its own that all rounds share, and no network."""
     scratch, root = Path(training.scratch), Path(__file__).parents[2]
+    paths = [str(root), str(root / "plugins" / "prefbench-sams"), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
-        "PYTHONPATH": os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join(paths),
         "OMP_NUM_THREADS": str(training.threads),
         # OpenMP's threads spin while they wait, which on a machine that others use too makes steps many times slower; for both sides alike.
         "GOMP_SPINCOUNT": "10000",

@@ -13,8 +13,14 @@ from benchmarks.trl.tables import Table, mebibytes
 SELECTION: dict[str, Any] = {}
 """Options of the schedulers' trainings beside the scheduler itself; the place of a selection mode, so that all figures here are of one."""
 ALL = Contender("dpo on all 16", OURS)
-HALF = Contender("dpo on the 8 of highest loss", OURS, {"scheduler": "loss-ranked", "scheduler_options": {"ratio": 0.5}, **SELECTION})
-SAMS = Contender("dpo + sams, 8 of 16", OURS, {"scheduler": "sams", "scheduler_options": {"ratio": 0.5, "preset": "small"}, **SELECTION})
+HALF = Contender(
+    "dpo on the 8 of highest loss",
+    OURS,
+    {"scheduler": "prefbench.schedulers.loss_ranked:LossRanked", "scheduler_options": {"ratio": 0.5}, **SELECTION},
+)
+SAMS = Contender(
+    "dpo + sams, 8 of 16", OURS, {"scheduler": "prefbench_sams:Sams", "scheduler_options": {"ratio": 0.5, "preset": "small"}, **SELECTION}
+)
 
 STEPS, POOL, ROUNDS = 24, 16, 3
 HEADER = ("model", "who", "s a step", "whole training s", "peak MiB", "time of a step", "of the whole", "memory")
