@@ -13,6 +13,9 @@ COMPARED = 8
 TOLERANCE = 1e-5
 """Relative. TRL sums the log-probs of an answer in float32, which costs about a millionth."""
 
+MOVED = 1e-4
+"""Relative: by as much at least the losses must have left their first value, or any two trainers agree."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -31,7 +34,7 @@ class Agreement:
             return "the two sides trained on different tokens"
         if not self.difference <= self.tolerance:  # not a number is no agreement either
             return f"losses differ by {self.difference:.1e}"
-        if self.steps > 1 and self.moved <= 10 * self.tolerance:
+        if self.steps > 1 and self.moved < MOVED:
             return f"losses hardly moved ({self.moved:.1e}), and so show nothing"
         return ""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.trl import selective, start, step
+from benchmarks.trl import cuda, selective, start, step
 from benchmarks.trl.__main__ import MODES, README
 from benchmarks.trl.tables import Table, machine, markdown, replaced
+from benchmarks.trl.workload import mean_words
 from tests.benchmarks.trl.made_up import outcome
 
 
@@ -59,6 +60,19 @@ def test_a_round_that_disagrees_leaves_no_ratio_of_any_kind():
 def test_the_share_of_the_first_step_is_ours_of_theirs():
     found = {start.PREFBENCH.name: [outcome(started=9.0)], start.CACHED.name: [outcome(started=6.0)]}
     assert [cells[-1] for cells in start.lines(found)] == ["", "0.25x"]
+
+
+def test_of_the_matrix_rate_only_what_a_step_needs_is_counted(plan, workload):
+    """By hand: six operations a parameter, of the layers for every token of a pair, of the head for those of its answers."""
+    training = plan.training(workload, batch=4, warm_up=2)
+    head, layers = cuda.parameters()
+    prompts, answers = mean_words(workload)
+    assert cuda.needed_flops(workload, training) == pytest.approx(4 * 6 * (layers * (prompts + answers) + head * answers))
+    off = [loss * 1.01 for loss in outcome().trained.losses]
+    found = {"prefbench": [outcome(device="a GPU")], "TRL, as installed": [outcome(device="a GPU", losses=off)]}
+    ours, theirs = cuda.lines(found, training, flops=5e12, rate=1e13)
+    assert ours == ["prefbench", "1.000", "4", "5", "50%", "100", "", ""]
+    assert theirs[-2:] == ["1.0e-02", "1.00x"]
 
 
 def test_the_whole_training_starts_at_its_first_pool():
