@@ -10,11 +10,14 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from benchmarks.trl.plan import Plan
-    from benchmarks.trl.tables import Table
+from transformers.utils.logging import disable_progress_bar
+
+from benchmarks.trl.losses import COMPARED
+from benchmarks.trl.plan import Plan
+from benchmarks.trl.step import AGAINST
+from benchmarks.trl.tables import Table, machine, markdown, replaced
+from benchmarks.trl.workload import LENGTHS, SIZES
 
 MODES = ("step", "campaign", "start", "reference", "selective", "cuda")
 README = Path(__file__).parents[1] / "README.md"
@@ -28,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("modes", nargs="*", metavar="MODE", help=f"{', '.join(MODES)}; all of them unless some are named")
     made.add_argument("--steps", type=int, help="optimiser steps of each training, 8 at least; each mode has its own number")
     made.add_argument("--rounds", type=int, help="how many times all contenders train in turn")
-    made.add_argument("--sizes", type=lambda text: tuple(text.split(",")), help="models, such as xs,s")
+    made.add_argument("--sizes", type=names, help="models, such as xs,s")
+    made.add_argument("--lengths", type=names, help="step: mild or wide; both unless one is given")
+    made.add_argument("--against", type=names, help=f"step: TRL's configurations, of {', '.join(AGAINST)}; all unless some are given")
     made.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each process; all cores unless given")
     made.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
     return made
@@ -38,16 +43,13 @@ def main(arguments: list[str]) -> int:
     """Run the modes; 1 where a ratio was refused, 2 where the command line or the Python that runs it will not do."""
     given = parser().parse_args(arguments)
     modes = given.modes or list(MODES)
-    if problem := unusable(modes, given.steps):
+    if problem := unusable(modes, given):
         print(problem, file=sys.stderr)
         return 2
-    from transformers.utils.logging import disable_progress_bar
-
-    from benchmarks.trl.plan import Plan
-
     disable_progress_bar()
     with tempfile.TemporaryDirectory(prefix="benchmarks-trl-") as folder:
-        plan = Plan(Path(folder), given.threads, given.steps, given.rounds, given.sizes, say)
+        asked = {name: getattr(given, name) for name in ("threads", "steps", "rounds", "sizes", "lengths", "against")}
+        plan = Plan(Path(folder), **asked, tell=say)
         refused = [run(mode, plan, given.write, arguments) for mode in modes]
     return int(any(refused))
 
@@ -57,12 +59,24 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def unusable(modes: list[str], steps: int | None) -> str:
+def names(text: str) -> tuple[str, ...]:
+    """Of a list with commas."""
+    return tuple(text.split(","))
+
+
+def unusable(modes: list[str], given: argparse.Namespace) -> str:
     """Why the modes cannot be run, in a line; empty where they can."""
-    if unknown := [mode for mode in modes if mode not in MODES]:
-        return f"no mode is called {unknown[0]!r}: there are {', '.join(MODES)}"
-    if steps is not None and steps < 8:
-        return f"--steps {steps}: the losses of eight steps are compared, give 8 or more"
+    choices = {
+        "mode": (modes, MODES),
+        "size": (given.sizes, SIZES),
+        "length": (given.lengths, LENGTHS),
+        "configuration": (given.against, AGAINST),
+    }
+    for kind, (named, known) in choices.items():
+        if unknown := [name for name in named or () if name not in known]:
+            return f"no {kind} is called {unknown[0]!r}: there are {', '.join(known)}"
+    if given.steps is not None and given.steps < COMPARED:
+        return f"--steps {given.steps}: the losses of {COMPARED} steps are compared, give as many or more"
     if importlib.util.find_spec("trl") is None and not set(modes) <= set(WITHOUT_TRL):
         return "TRL is not installed in this Python, and these modes compare with it: pip install 'trl==1.16.*'"
     return ""
@@ -70,8 +84,6 @@ def unusable(modes: list[str], steps: int | None) -> str:
 
 def run(mode: str, plan: Plan, write: bool, arguments: list[str]) -> bool:
     """Print a mode's table, and keep it where that is asked for; whether a ratio was refused."""
-    from benchmarks.trl.tables import machine, markdown, replaced
-
     plan.tell(f"mode {mode}")
     place = machine(plan.threads)
     table: Table = importlib.import_module(f"benchmarks.trl.{mode}").table(plan)

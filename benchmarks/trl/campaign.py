@@ -122,9 +122,9 @@ def write_track(workload: Workload, training: Training, vocabulary: int) -> Path
 
 
 def ours(contender: Contender, training: Training, track: Path, folder: Path) -> Campaign:
-    """``prefbench run`` of the track, which chooses its workers and their threads by itself."""
+    """``prefbench run`` of the track, which chooses by itself how it shares as many cores as TRL has threads."""
     environment = {name: value for name, value in surroundings(training).items() if name != "OMP_NUM_THREADS"}
-    seconds = run_track(track, folder, environment | dict(contender.environment))
+    seconds = run_track(track, folder, training.threads, environment | dict(contender.environment))
     cells = trained_cells(folder / "run")
     return Campaign(seconds, max(cell.peak_bytes for cell in cells), by_objective(cells), versions())
 

@@ -1,4 +1,4 @@
-"""What the command line asks of a mode: how many steps and rounds, of which models, with how many threads, and where."""
+"""What the command line asks of the modes: how many steps and rounds, of which models, against whom, with how many threads, and where."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class Plan:
     steps: int | None = None
     rounds: int | None = None
     sizes: tuple[str, ...] | None = None
+    lengths: tuple[str, ...] | None = None
+    against: tuple[str, ...] | None = None
     tell: Callable[[str], None] = lambda _: None
 
     def workload(self, size: str, lengths: str, count: int) -> Workload:

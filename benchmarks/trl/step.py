@@ -14,8 +14,14 @@ PREFBENCH = Contender("prefbench", OURS)
 TRL = Contender("TRL", THEIRS)
 PRECOMPUTE = Contender("TRL, precompute", THEIRS, {"precompute_ref_log_probs": True})
 COMPILE = Contender("TRL, precompute, compile", THEIRS, {"precompute_ref_log_probs": True, "torch_compile": True})
-CONTENDERS = (PREFBENCH, PREFBENCH.tuned(), TRL, TRL.tuned(), PRECOMPUTE, PRECOMPUTE.tuned(), COMPILE.tuned())
-"""TRL's best on a CPU is the last one."""
+AGAINST = {
+    "live": TRL,
+    "live-tuned": TRL.tuned(),
+    "precompute": PRECOMPUTE,
+    "precompute-tuned": PRECOMPUTE.tuned(),
+    "best": COMPILE.tuned(),
+}
+"""TRL's configurations, by the names that --against takes."""
 
 WORK = (("xs", "mild"), ("s", "mild"), ("m", "mild"), ("s", "wide"))
 STEPS, ROUNDS = {"xs": 16, "s": 12, "m": 8}, 2
@@ -29,12 +35,12 @@ def table(plan: Plan) -> Table:
     rows: list[list[str]] = []
     versions: dict[str, str] = {}
     for size, lengths in WORK:
-        if plan.sizes and size not in plan.sizes:
+        if size not in (plan.sizes or (size,)) or lengths not in (plan.lengths or (lengths,)):
             continue
         plan.tell(f"{size}, {lengths} lengths")
         steps = plan.steps or STEPS[size]
         training = plan.training(plan.workload(size, lengths, 8 * steps), steps=steps)
-        found = alternate(CONTENDERS, training, plan.rounds or ROUNDS, plan.tell)
+        found = alternate(contenders(plan.against), training, plan.rounds or ROUNDS, plan.tell)
         rows += [[f"{size}, {lengths}", *cells] for cells in lines(found, training.warm_up, training.batch)]
         versions |= {name: version for outcomes in found.values() for name, version in outcomes[0].trained.versions.items()}
     remarks = (
@@ -44,6 +50,13 @@ def table(plan: Plan) -> Table:
         "prefbench is faster: by how much than that line, prefbench itself with the default allocator. Its memory: as a share of that line's.",
     )
     return Table("A step", HEADER, rows, versions, remarks)
+
+
+def contenders(against: Sequence[str] | None) -> list[Contender]:
+    """prefbench and TRL's configurations; with prefbench's own other allocator where none are named."""
+    if against:
+        return [PREFBENCH, *(AGAINST[name] for name in against)]
+    return [PREFBENCH, PREFBENCH.tuned(), *AGAINST.values()]
 
 
 def lines(found: Rounds, warm_up: int, batch: int) -> Iterator[list[str]]:

@@ -32,13 +32,18 @@ class TrainedCell:
     peak_bytes: int
 
 
-def run_track(track: Path, folder: Path, environment: Mapping[str, str]) -> float:
+def run_track(track: Path, folder: Path, cores: int, environment: Mapping[str, str]) -> float:
     """Seconds of ``prefbench run`` with an empty cache under ``folder``. Raises SystemExit with the end of what it said where it fails."""
+
+    def on_some_cores() -> None:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+
     code = "from prefbench.cli.main import main; main()"
     command = [sys.executable, "-c", code, "run", str(track), "--out", str(folder / "run")]
     surroundings = {**os.environ, **environment, "PREFBENCH_CACHE": str(folder / "cache")}
     started = time.monotonic()
-    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=surroundings, preexec_fn=on_some_cores, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - started
     if done.returncode != 0:
         raise SystemExit(f"prefbench run failed with exit code {done.returncode}:\n{done.stderr[-3000:]}")
