@@ -27,7 +27,18 @@ WORK = (("xs", "mild"), ("s", "mild"), ("m", "mild"), ("s", "wide"))
 STEPS, ROUNDS = {"xs": 16, "s": 12, "m": 8}, 2
 """Eight steps at least, because so many losses are compared."""
 
-HEADER = ("pairs", "who", "s a step", "processor s", "pairs/s", "peak MiB", "losses differ by", "prefbench is faster", "prefbench's memory")
+HEADER = (
+    "pairs",
+    "who",
+    "s a step",
+    "pairs/s",
+    "processor s",
+    "peak MiB",
+    "losses differ by",
+    "prefbench is faster",
+    "in processor s",
+    "prefbench's memory",
+)
 
 
 def table(plan: Plan) -> Table:
@@ -47,7 +58,7 @@ def table(plan: Plan) -> Table:
         "AdamW, constant learning rate of 1e-3, batches of 8 pairs, float32 without gradient checkpointing on both sides.",
         "Medians of rounds in turn, each a process of its own; a step is the median of those behind the warm-up.",
         "Processor s: of all threads together, a step; it tells more than the wall clock where the machine was busy with other things.",
-        "prefbench is faster: by how much than that line, prefbench itself with the default allocator. Its memory: as a share of that line's.",
+        "prefbench is faster: how many times than that line, itself with the default allocator. Its memory: as a share of that line's.",
     )
     return Table("A step", HEADER, rows, versions, remarks)
 
@@ -63,21 +74,25 @@ def lines(found: Rounds, warm_up: int, batch: int) -> Iterator[list[str]]:
     """A line per contender, prefbench's first; ratios are those of the others to it."""
     ours = found[PREFBENCH.name]
     for name, outcomes in found.items():
-        step, peak = median_step(outcomes, warm_up), median_peak(outcomes)
-        processor = statistics.median(outcome.step_processor_seconds(warm_up) for outcome in outcomes)
-        cells = [name, f"{step:.3f}", f"{processor:.2f}", f"{batch / step:.1f}", mebibytes(peak)]
+        step, processor, peak = median_step(outcomes, warm_up), median_processor(outcomes, warm_up), median_peak(outcomes)
+        cells = [name, f"{step:.3f}", f"{batch / step:.1f}", f"{processor:.2f}", mebibytes(peak)]
         if name.startswith(PREFBENCH.name):
-            yield [*cells, "", "", ""]
+            yield [*cells, "", "", "", ""]
             continue
         agreed = of_trainings((a.trained, b.trained) for a, b in zip(ours, outcomes, strict=True))
         faster = agreed.ratio(step, median_step(ours, warm_up))
-        memory = "" if agreed.refusal else f"{median_peak(ours) / peak:.2f}x"
-        yield [*cells, f"{agreed.difference:.1e}", faster, memory]
+        more = [f"{processor / median_processor(ours, warm_up):.2f}x", f"{median_peak(ours) / peak:.2f}x"]
+        yield [*cells, f"{agreed.difference:.1e}", faster, *(["", ""] if agreed.refusal else more)]
 
 
 def median_step(outcomes: Sequence[Outcome], warm_up: int) -> float:
     """Over rounds, of seconds a step."""
     return statistics.median(outcome.step_seconds(warm_up) for outcome in outcomes)
+
+
+def median_processor(outcomes: Sequence[Outcome], warm_up: int) -> float:
+    """Over rounds, of processor seconds a step."""
+    return statistics.median(outcome.step_processor_seconds(warm_up) for outcome in outcomes)
 
 
 def median_peak(outcomes: Sequence[Outcome]) -> float:

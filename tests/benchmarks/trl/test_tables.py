@@ -40,19 +40,19 @@ def test_ratios_are_of_medians_to_prefbench_with_the_default_allocator():
     found = {
         "prefbench": [paced(0.3, peak_bytes=100 * mib), paced(0.2, peak_bytes=120 * mib), paced(0.2, peak_bytes=100 * mib)],
         "prefbench, tuned allocator": [paced(0.1)] * 3,
-        "TRL": [paced(0.8, peak_bytes=400 * mib)] * 3,
+        "TRL": [paced(0.8, peak_bytes=400 * mib, processor_ends=[6.0 * step for step in range(8)])] * 3,
     }
     ours, tuned, theirs = step.lines(found, warm_up=2, batch=8)
-    assert ours == ["prefbench", "0.200", "2.00", "40.0", "100", "", "", ""]
+    assert ours == ["prefbench", "0.200", "40.0", "2.00", "100", "", "", "", ""]
     assert tuned[1] == "0.100"
-    assert theirs == ["TRL", "0.800", "2.00", "10.0", "400", "0.0e+00", "4.00x", "0.25x"]
+    assert theirs == ["TRL", "0.800", "10.0", "6.00", "400", "0.0e+00", "4.00x", "3.00x", "0.25x"]
 
 
 def test_a_round_that_disagrees_leaves_no_ratio_of_any_kind():
     off = [loss * 1.001 for loss in outcome().trained.losses]
     found = {"prefbench": [outcome()] * 2, "TRL": [outcome(), outcome(losses=off)]}
     _, theirs = step.lines(found, warm_up=2, batch=8)
-    assert theirs[-2:] == ["refused: losses differ by 1.0e-03", ""]
+    assert theirs[-3:] == ["refused: losses differ by 1.0e-03", "", ""]
     assert Table("", (), [theirs]).refused
     assert not Table("", (), [["TRL", "4.00x"]]).refused
 
