@@ -71,9 +71,9 @@ def new(session: nox.Session) -> None:
 
 @nox.session
 def trl(session: nox.Session) -> None:
-    """The losses that TRL has, against TRL's own trainers."""
+    """The losses that TRL has, and whole trainings, against TRL's own trainers."""
     session.install("-e", ".", "trl==1.16.*", *TEST_TOOLS)
-    run_tests(session, "tests/objectives/test_against_trl.py")
+    run_tests(session, "tests/objectives/test_against_trl.py", "tests/benchmarks/trl/test_against_trl.py")
 
 
 @nox.session

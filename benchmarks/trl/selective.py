@@ -1,0 +1,56 @@
+"""Mode ``selective``: what training on half of the pairs costs beside training on all of them, prefbench with itself."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.trl.plan import Plan
+from benchmarks.trl.rounds import OURS, Contender, Outcome, alternate
+from benchmarks.trl.tables import Table, mebibytes
+
+SELECTION: dict[str, Any] = {}
+"""Options of the schedulers' trainings beside the scheduler itself; the place of a selection mode, so that all figures here are of one."""
+ALL = Contender("dpo on all 16", OURS)
+HALF = Contender(
+    "dpo on the 8 of highest loss",
+    OURS,
+    {"scheduler": "prefbench.schedulers.loss_ranked:LossRanked", "scheduler_options": {"ratio": 0.5}, **SELECTION},
+)
+SAMS = Contender(
+    "dpo + sams, 8 of 16", OURS, {"scheduler": "prefbench_sams:Sams", "scheduler_options": {"ratio": 0.5, "preset": "small"}, **SELECTION}
+)
+
+STEPS, POOL, ROUNDS = 24, 16, 3
+HEADER = ("model", "who", "s a step", "whole training s", "peak MiB", "time of a step", "of the whole", "memory")
+
+
+def table(plan: Plan) -> Table:
+    """Pools of 16 pairs, 8 of them trained on, beside all 16."""
+    rows: list[list[str]] = []
+    versions: dict[str, str] = {}
+    steps = plan.steps or STEPS
+    for size in plan.sizes or ("s",):
+        training = plan.training(plan.workload(size, "mild", POOL * steps), steps=steps, batch=POOL)
+        found = alternate((ALL, HALF, SAMS), training, plan.rounds or ROUNDS, plan.tell)
+        whole = measures(found[ALL.name], training.warm_up)
+        for name, outcomes in found.items():
+            own = measures(outcomes, training.warm_up)
+            shares = [""] * 3 if name == ALL.name else [f"{a / b:.2f}x" for a, b in zip(own, whole, strict=True)]
+            rows.append([size, name, f"{own[0]:.3f}", f"{own[1]:.1f}", mebibytes(own[2]), *shares])
+        versions |= found[ALL.name][0].trained.versions
+    remarks = (
+        "The whole training: from the first pool to the last step, the scheduler's own work included, the reference pass not.",
+        "Time and memory: as shares of those of training on all.",
+    )
+    return Table("Half of the pairs", HEADER, rows, versions, remarks)
+
+
+def measures(outcomes: Sequence[Outcome], warm_up: int) -> tuple[float, float, float]:
+    """Medians over rounds: seconds of a step, seconds of the whole training, bytes at the peak."""
+    return (
+        statistics.median(outcome.step_seconds(warm_up) for outcome in outcomes),
+        statistics.median(outcome.trained.ends[-1] - outcome.trained.began for outcome in outcomes),
+        statistics.median(outcome.trained.peak_bytes for outcome in outcomes),
+    )
