@@ -41,9 +41,6 @@ def attend(
     settings = {"dropout": options.get("dropout", 0.0), "scale": options.get("scaling")}
     if query.device.type == "cuda" and not settings["dropout"]:
         return flexible(query, key, value, packing, window, settings["scale"]), None
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     return by_blocks(query, key, value, packing, window, settings["dropout"], settings["scale"]), None
 
 
@@ -95,7 +92,8 @@ def worthwhile_padding(model: PreTrainedModel) -> int:
 def by_blocks(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, packing: Packing, window: int | None, dropout: float, scale: float | None
 ) -> torch.Tensor:
-    """Block by block: families of one width are a batch of their own. Query, key and value (1, H, T, D); (1, T, H, D) out."""
+    """Block by block: families of one width are a batch of their own. Query (1, H, T, D), key and value (1, G, T, D); (1, T, H, D) out."""
+    grouped = query.shape[1] != key.shape[1]
     sizes = [families * width for families, width in packing.blocks]
     outputs = []
     for number, parts in enumerate(zip(*(tensor[0].split(sizes, dim=1) for tensor in (query, key, value)), strict=True)):
@@ -103,7 +101,9 @@ def by_blocks(
         mask = block_mask(packing, number, window, query.dtype)
         # (H, F * W, D) as (F, H, W, D), without a copy
         q, k, v = (part.unflatten(1, (families, width)).transpose(0, 1) for part in parts)
-        found = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scale)
+        found = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scale, enable_gqa=grouped
+        )
         outputs.append(found.transpose(1, 2).reshape(1, families * width, *query.shape[1::2]))
     return torch.cat(outputs, dim=1)
 
