@@ -24,7 +24,7 @@ AGAINST = {
 """TRL's configurations, by the names that --against takes."""
 
 WORK = (("xs", "mild"), ("s", "mild"), ("m", "mild"), ("s", "wide"))
-STEPS, ROUNDS = {"xs": 16, "s": 12, "m": 8}, 2
+STEPS, ROUNDS = {"xs": 12, "s": 10, "m": 8}, 2
 """Eight steps at least, because so many losses are compared."""
 
 HEADER = (

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
-from transformers.modeling_utils import AttentionInterface
 
 from prefbench.train.layout import Packing
 
@@ -34,6 +31,8 @@ def attend(
     Without a packing it is transformers' own scaled dot-product attention.
     """
     if packing is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
         result: tuple[torch.Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return result
     window = options.get("sliding_window")
@@ -43,11 +42,9 @@ def attend(
     if query.device.type == "cuda" and not settings["dropout"]:
         return flexible(query, key, value, packing, window, settings["scale"]), None
     groups = query.shape[1] // key.shape[1]
-    return by_blocks(query, repeat_kv(key, groups), repeat_kv(value, groups), packing, window, settings["dropout"], settings["scale"]), None
-
-
-AttentionInterface.register(NAME, attend)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    return by_blocks(query, key, value, packing, window, settings["dropout"], settings["scale"]), None
 
 
 # ---------------------------------------------------------------- which models it suits
@@ -73,6 +70,11 @@ def obstacle(model: PreTrainedModel) -> str:
 
 def use_attention(model: PreTrainedModel, name: str) -> None:
     """From now on the model's layers call the attention of this name. Padded tokens are attended to by ours as by sdpa."""
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask  # seconds, which the process that only plans a run is spared
+    from transformers.modeling_utils import AttentionInterface
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
     model.config._attn_implementation = name
     model.config.get_text_config()._attn_implementation = name
 

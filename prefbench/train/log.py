@@ -57,7 +57,6 @@ class StepLog:
     def add(self, step: int, picked: np.ndarray, batch: PairBatch, losses: torch.Tensor, gradient: torch.Tensor) -> None:
         """One step's numbers, kept on the device: reading them now would make the host wait for it."""
         size = len(picked)
-        self.pairs_forward += size
         self.pairs_backward += size
         self.tokens += int(self.tokens_per_pair[picked].sum())
         self.flipped_trained += int(self.flipped[picked].sum())

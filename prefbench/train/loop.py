@@ -62,7 +62,11 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
                 micros = [] if graphs else ahead.take(picked)
                 ahead.begin(state.upcoming())
             with clocks.part("forward"):
-                graphs = narrowed(graphs, chosen, len(ids)) if graphs else graphs_of(job, micros)
+                if graphs:
+                    graphs = narrowed(graphs, chosen, len(ids))
+                else:
+                    graphs = graphs_of(job, micros)
+                    state.log.pairs_forward += size
 
             # ------------------------------------------------------------ objective, backward: gradients of the mean loss of the K pairs
             with clocks.part("backward"):

@@ -79,9 +79,10 @@ def test_kept_graphs_save_a_forward_of_the_chosen():
         handle = job.scorer.model.base_model.register_forward_pre_hook(
             lambda _module, _arguments, named: prompts.append(int(named["packing"].family.max() + 1)), with_kwargs=True
         )
-        train(job, Clocks())
+        log = train(job, Clocks())
         handle.remove()
-        return sum(prompts)
+        assert log.pairs_forward == sum(prompts)
+        return log.pairs_forward
 
     job = make_job(Dpo(), LossRanked())
     steps, pool = job.rules.steps, job.rules.pool
