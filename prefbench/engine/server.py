@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,4 +35,21 @@ def begin_importing(entry: str) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     if forks():
         multiprocessing.set_forkserver_preload([PRELUDE, entry.split(":")[0]])
-        forkserver.ensure_running()
+        with _finding_the_same_modules():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def _finding_the_same_modules() -> Iterator[None]:
+    """The environment in which a new interpreter finds the modules that this one finds, and not those of the folder that it is started in:
+    a file ``random.py`` there, or another checkout, would be what every worker runs."""
+    there = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    before = {name: os.environ.get(name) for name in there}
+    os.environ.update(there)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value

@@ -75,6 +75,18 @@ def test_two_workers_share_one_import(tmp_path: Path):
     assert len(importers) == 1
 
 
+def test_the_folder_where_a_run_is_started_lends_the_workers_no_modules(tmp_path: Path):
+    modules, here = tmp_path / "modules", tmp_path / "here"
+    modules.mkdir()
+    here.mkdir()
+    (modules / "parent.py").write_text(PARENT)
+    (modules / "slow.py").write_text("def work(payload, report):\n    return 'installed'\n")
+    (here / "slow.py").write_text("def work(payload, report):\n    return 'lies about'\n")
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    told = subprocess.run([sys.executable, modules / "parent.py"], cwd=here, env=environment, capture_output=True, text=True, check=True)
+    assert set(told.stdout.splitlines()) == {"done installed"}
+
+
 @only_forked
 def test_who_waits_for_a_run_that_ends_at_once_does_not_wait_for_the_server(tmp_path: Path):
     (tmp_path / "endless.py").write_text("import time\ntime.sleep(60)\n")
