@@ -22,7 +22,7 @@ from prefbench.errors import StorageError
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
 from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.identity import digest
-from prefbench.measure import chosen_compilation, chosen_selection, step_seconds, training_job
+from prefbench.measure import cells_at_once, chosen_compilation, chosen_selection, step_seconds, training_job
 from prefbench.orders import Order, Site
 from prefbench.plan import Cell
 from prefbench.record import Outcome
@@ -79,6 +79,8 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
         return None
     if order.kind == "measure":
         return step_seconds(shop, order.seed, list(order.candidates))
+    if order.kind == "room":
+        return cells_at_once(shop, order.seed)
     if order.kind == "calibrate":
         shop.calibration(order.harness)
         return None

@@ -15,8 +15,16 @@ from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 from prefbench.train.compiled import Compilation, choose_compilation
 from prefbench.train.device import device, seconds_by_threads, usable_cores
 from prefbench.train.job import PairData, TrainJob, pair_micro_batches
+from prefbench.train.loop import accumulate_gradients
+from prefbench.train.meter import available_memory_bytes, peak_memory_bytes, reset_peak_memory
 from prefbench.train.modes import Choice, choose_selection, obstacle
+from prefbench.train.state import trainable
 from prefbench.workshop import Workshop
+
+MOST = 3
+"""Cells that share a GPU: two keep it busy while one of them is judged, more gain little."""
+SHARE = 0.45
+"""Of the GPU's free memory, for all of them."""
 
 
 def training_job(shop: Workshop, row: Row, seed: int, data: PairData, report: Report) -> TrainJob:
@@ -44,6 +52,24 @@ def step_seconds(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, 
         torch.autograd.backward([job.scorer.sequence_log_probs(batch).sum() for batch in pair_micro_batches(job, ids)])
 
     return seconds_by_threads(step, candidates)
+
+
+def cells_at_once(shop: Workshop, seed: int) -> int:
+    """How many cells may share this process's GPU, by the peak of a training step on the largest pairs and the optimiser's two moments."""
+    row = next(row for row in shop.track.rows if row.scheduler != UNTRAINED)
+    job = training_job(shop, row, seed, shop.data(seed).pairs, lambda _: None)
+    sizes = [len(c) + len(r) for c, r in zip(job.data.tokens.chosen_ids, job.data.tokens.rejected_ids, strict=True)]
+    free = available_memory_bytes()
+    reset_peak_memory()
+    job.scorer.model.train()
+    accumulate_gradients(job, np.argsort(sizes)[-job.pool :], 0)
+    moments = sum(2 * weight.nbytes for weight in trainable(job.scorer.model))
+    return cells_that_fit(free, peak_memory_bytes() + moments)
+
+
+def cells_that_fit(free: int, cell: int) -> int:
+    """At least 1, at most MOST. Less than half of the memory is planned with, because a cell that answers takes half of what is free."""
+    return max(1, min(MOST, int(SHARE * free / cell)))
 
 
 def chosen_selection(shop: Workshop, row: Row, seed: int, report: Report) -> Choice:

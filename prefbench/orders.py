@@ -22,8 +22,8 @@ class Site:
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is asked to do: ``prepare``, ``measure`` (thread counts), ``calibrate`` (a harness), ``data`` (of a seed), ``column`` (as a
-    row needs it), ``compilation`` (whether it pays), ``selection`` (how a row's is trained on) or ``cell``."""
+    """What a worker is asked to do: ``prepare``, ``measure`` (thread counts), ``room`` (cells that a GPU holds), ``calibrate`` (a harness), ``data``
+    (of a seed), ``column`` (as a row needs it), ``compilation`` (whether it pays), ``selection`` (how a row's is trained on) or ``cell``."""
 
     kind: str
     site: Site

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -34,7 +35,7 @@ from prefbench.store.files import storage_error, sweep, write_text
 from prefbench.store.folder import Folder
 from prefbench.store.heal import heal
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
-from prefbench.train.device import Workload, compute_dtype, usable_cores
+from prefbench.train.device import Workload, compute_dtype, device, usable_cores
 
 COMPILATION = "compilation"
 """The task that finds out whether compiled layers pay."""
@@ -241,8 +242,9 @@ def _run_pending(
 def choose(planned: Planned, site: Site, options: RunOptions, engine: Engine, on_event: OnEvent) -> tuple[int, int]:
     """(worker processes, threads of each): chosen by measuring once, stored with the run, and reused when it goes on."""
     cores = usable_cores()
-    if torch.cuda.is_available():  # one worker has the GPU to itself unless more are asked for
-        return options.jobs or 1, max(1, cores // (options.jobs or 1))
+    if device().type == "cuda":
+        jobs = options.jobs or _cells_at_once(planned, site, options, engine, on_event)
+        return jobs, max(1, cores // jobs)
     if options.in_process:
         return 1, 1
     stored = read_or_set_aside(planned.folder.choices, read_sealed) or {}
@@ -272,18 +274,40 @@ def _measured(planned: Planned, site: Site, engine: Engine, workload: Workload, 
     path = site.cache / "measured" / f"{key}.json"
     known = {int(threads): seconds for threads, seconds in (read_or_set_aside(path, read_sealed) or {}).items()}
     if not known.keys() >= set(candidates):
-
-        def listen(event: Event) -> None:
-            if event.kind == "done":
-                known.update(event.data)
-            on_event(event)
-
-        order = Order("measure", site, 1, seed=planned.track.seeds[0], candidates=tuple(candidates))
-        engine.run([Task("measure", order)], _must_succeed(listen))
-        if engine.watch.stop():
+        found = _result(Order("measure", site, 1, seed=planned.track.seeds[0], candidates=tuple(candidates)), engine, on_event)
+        if found is None:
             return {}
+        known.update(found)
         write_sealed(path, {str(threads): seconds for threads, seconds in known.items()})
     return {threads: known[threads] for threads in candidates}
+
+
+def _cells_at_once(planned: Planned, site: Site, options: RunOptions, engine: Engine, on_event: OnEvent) -> int:
+    """Worker processes that share a GPU: as many cells as its memory holds at once, so that one trains while another's answers are judged."""
+    trained = [cell for cell in planned.pending if cell.trained]
+    if options.in_process or not trained:
+        return 1
+    stored = read_or_set_aside(planned.folder.choices, read_sealed) or {}
+    if "cells_at_once" not in stored:
+        fit = _result(Order("room", site, usable_cores(), seed=planned.track.seeds[0]), engine, on_event)
+        if fit is None:
+            return 1
+        stored = {"cells_at_once": fit}
+        write_sealed(planned.folder.choices, stored)
+    return min(int(stored["cells_at_once"]), len(trained))
+
+
+def _result(order: Order, engine: Engine, on_event: OnEvent) -> Any:
+    """What a worker answers to one order that every cell needs; None where the run was stopped meanwhile."""
+    found: list[Any] = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "done":
+            found.append(event.data)
+        on_event(event)
+
+    engine.run([Task(order.kind, order)], _must_succeed(listen))
+    return None if engine.watch.stop() else found[0]
 
 
 def tasks(cells: Sequence[Cell], planner: Planner, site: Site, threads: int, profile: bool = False) -> list[Task]:
