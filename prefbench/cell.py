@@ -7,16 +7,14 @@ import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from logging import WARNING, Handler, LogRecord
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers.utils import logging
 
-from prefbench.config import UNTRAINED, Row
+from prefbench.engine.allocator import keep_freed_memory
 from prefbench.engine.memory import is_out_of_memory
 from prefbench.engine.tasks import Report, TaskStoppedError, WorkerSpentError, describe_error
 from prefbench.engine.worker import append
@@ -24,6 +22,8 @@ from prefbench.errors import StorageError
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
 from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.identity import digest
+from prefbench.measure import chosen_compilation, chosen_selection, step_seconds, training_job
+from prefbench.orders import Order, Site
 from prefbench.plan import Cell
 from prefbench.record import Outcome
 from prefbench.report.card import CARD, Trained, model_card
@@ -31,29 +31,13 @@ from prefbench.report.metrics import score
 from prefbench.store.files import read_lines, write_json, write_lines, write_text
 from prefbench.store.sealed import lines_are_whole, logger, read_or_set_aside, read_sealed, set_aside, write_sealed
 from prefbench.train.checkpoint import save_policy, weights_digest
-from prefbench.train.device import seconds_by_threads
-from prefbench.train.job import PairData, TrainJob, pair_micro_batches
+from prefbench.train.compiled import Compilation
+from prefbench.train.layout import Layout
 from prefbench.train.loop import DivergedError, train
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
+from prefbench.train.modes import Choice
 from prefbench.train.state import Checkpoint
-from prefbench.workshop import Site, Workshop
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a worker is asked to do: ``prepare``, ``measure`` (thread counts), ``calibrate`` (a harness), ``data`` (of a seed), ``column`` (as a
-    row needs it) or ``cell``."""
-
-    kind: str
-    site: Site
-    threads: int
-    seed: int = 0
-    harness: str = ""
-    candidates: tuple[int, ...] = ()
-    row: Row | None = None
-    column: str = ""
-    cell: Cell | None = None
-
+from prefbench.workshop import Workshop
 
 _workshops: dict[str, Workshop] = {}
 
@@ -69,6 +53,7 @@ def workshop(site: Site) -> Workshop:
 
 def execute(order: Order, report: Report) -> Any:
     """What the engine calls in every worker; the result is plain data."""
+    keep_freed_memory()
     torch.set_num_threads(order.threads)
     logging.disable_progress_bar()  # a bar per model file would fill the log of a run
     shop = workshop(order.site)
@@ -93,7 +78,7 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
         prepare(shop, report)
         return None
     if order.kind == "measure":
-        return measure(shop, order.seed, list(order.candidates))
+        return step_seconds(shop, order.seed, list(order.candidates))
     if order.kind == "calibrate":
         shop.calibration(order.harness)
         return None
@@ -104,8 +89,18 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
         assert order.row is not None
         shop.column(order.row, order.seed, order.column, report)
         return None
+    if order.kind == "compilation":
+        assert order.row is not None
+        with suppress(Exception):  # as below
+            chosen_compilation(shop, order.row, order.seed, report)
+        return None
+    if order.kind == "selection":
+        assert order.row is not None
+        with suppress(Exception):  # a plugin's mistake is told by the cells, which meet it again
+            chosen_selection(shop, order.row, order.seed, report)
+        return None
     assert order.cell is not None
-    return CellRun(shop, order.cell, report).run()
+    return CellRun(shop, order.cell, report, order.profile).run()
 
 
 def list_over_long(shop: Workshop, seed: int, report: Report) -> None:
@@ -139,40 +134,14 @@ class _Teller(Handler):
             self.report({"warning": record.getMessage()})
 
 
-def measure(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float]:
-    """Median seconds of a forward and backward over one pool, by thread count."""
-    row = next(row for row in shop.track.rows if row.scheduler != UNTRAINED)
-    job = training_job(shop, row, seed, shop.data(seed).pairs, lambda _: None)
-    ids = np.arange(min(len(job.data), job.rules.pool))
-
-    def step() -> None:
-        torch.autograd.backward([job.scorer.sequence_log_probs(batch).sum() for batch in pair_micro_batches(job, ids)])
-
-    return seconds_by_threads(step, candidates)
-
-
-def training_job(shop: Workshop, row: Row, seed: int, data: PairData, report: Report) -> TrainJob:
-    """A row's objective and scheduler on a seed's pairs, with a policy to train."""
-    return TrainJob(
-        scorer=shop.fresh_policy(seed),
-        data=data,
-        objective=shop.planner.objective(row),
-        scheduler=shop.planner.scheduler(row),
-        rules=shop.track.train,
-        learning_rate=shop.planner.learning_rate(row),
-        seed=seed,
-        report=report,
-        reference=shop.reference,
-    )
-
-
 class CellRun:
     """Carries one cell through its stages; a stage whose mark has the right key, and whose files are whole, is read instead of run."""
 
-    def __init__(self, shop: Workshop, cell: Cell, report: Report) -> None:
-        self.shop, self.cell, self.report = shop, cell, report
+    def __init__(self, shop: Workshop, cell: Cell, report: Report, profile: bool = False) -> None:
+        self.shop, self.cell, self.report, self.profile = shop, cell, report, profile
         self.folder = shop.folder.cell(cell.id)
         self.seconds: dict[str, float] = {}
+        self.how: dict[str, str] = {}
 
     def run(self) -> Outcome:
         """Run what is missing. Raises WorkerSpentError, with the outcome, when memory ran out: what is left of it is anyone's guess."""
@@ -191,7 +160,7 @@ class CellRun:
             return self._outcome("failed", error=describe_error(error))
 
     def _outcome(self, status: str, result: dict[str, Any] | None = None, error: dict[str, Any] | None = None) -> Outcome:
-        return Outcome(status, result or {}, error, self.seconds, peak_memory_bytes())
+        return Outcome(status, result or {}, error, self.seconds, peak_memory_bytes(), self.how)
 
     def _result(self) -> dict[str, Any]:
         trained = self._stage("train", self._train, self._trained_is_whole)
@@ -212,14 +181,15 @@ class CellRun:
 
     def _stage(self, name: str, make: Callable[[Clocks], Any], is_whole: Callable[[Any], bool]) -> Any:
         """The result of a stage: from its mark when it was finished under the same key, else made now and marked."""
-        path, clocks = self.folder / f"{name}.json", Clocks()
+        path, clocks = self.folder / f"{name}.json", Clocks(profiled=self.profile)
         mark = read_or_set_aside(path, read_sealed) or {}
         if mark.get("key") != self.cell.keys[name] or not is_whole(mark["result"]):
             self.report({"stage": name})
             with clocks.time(name):
                 result = make(clocks)
-            mark = {"key": self.cell.keys[name], "result": result, "seconds": clocks.seconds}
+            mark = {"key": self.cell.keys[name], "result": result, "seconds": clocks.seconds, "how": self.how if name == "train" else {}}
             write_sealed(path, mark)
+        self.how |= mark.get("how", {})  # an older mark does not say
         for clock, seconds in mark["seconds"].items():
             self.seconds[clock] = self.seconds.get(clock, 0.0) + seconds
         return mark["result"]
@@ -234,9 +204,12 @@ class CellRun:
         # What its columns cost, whichever cell or task computed them: a method is charged with all that it needs.
         clocks.seconds["columns"] = sum(column.seconds for column in columns.values())
         job = training_job(self.shop, row, seed, self.shop.row_data(row, seed, columns), self.report)
+        selection, compilation = chosen_selection(self.shop, row, seed, self.report), chosen_compilation(self.shop, row, seed, self.report)
+        self.how = how(job.scorer.layout, selection, compilation)
         checkpoint = Checkpoint(self.folder / "checkpoint.safetensors", self.cell.keys["train"])
         try:
-            log = train(dataclasses.replace(job, checkpoint=checkpoint), clocks)
+            chosen = dataclasses.replace(job, checkpoint=checkpoint, selection=selection.mode, compiled=compilation.used)
+            log = train(chosen, clocks)
         except DivergedError:
             checkpoint.remove()  # it would only diverge again
             raise
@@ -308,6 +281,18 @@ class CellRun:
 
     def _items_are_whole(self, result: Mapping[str, Any]) -> bool:
         return self.shop.folder.items_are_whole(self.cell.id, result["items_sha256"])
+
+
+def how(layout: Layout, selection: Choice, compilation: Compilation) -> dict[str, str]:
+    """What was chosen for a training by looking at its model and by measuring, and why: for its record."""
+    return {
+        "layout": layout.name,
+        "layout_reason": layout.reason,
+        "selection": selection.mode,
+        "selection_reason": selection.reason,
+        "compiled": "yes" if compilation.used else "no",
+        "compiled_reason": compilation.reason,
+    }
 
 
 def without_nan(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 IDENTITY_VERSION = 1
 """Part of every key; raised when the include lists change their meaning."""
 
-CORE_NUMERICS_VERSION = 1
+CORE_NUMERICS_VERSION = 2
 """Part of every train key; raised when the golden loss test of the core changes."""
 
 

@@ -27,6 +27,8 @@ class Outcome:
     error: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_memory_bytes: int | None = None
+    how: Mapping[str, str] = field(default_factory=dict)
+    """What was chosen for its training by measuring or by looking at the model, and why."""
 
     @property
     def reached_its_end(self) -> bool:
@@ -71,6 +73,7 @@ def record_of(cell: Cell, outcome: Outcome, around: Circumstances, log: str | No
             "attention": track.model.attention,
             "cores": usable_cores(),
             "threads": around.threads,
+            **outcome.how,
         },
         "packages": provenance.packages(),
         "git": provenance.git(),

@@ -14,17 +14,18 @@ from filelock import FileLock, Timeout
 
 from prefbench.api import Source
 from prefbench.cache import cache_folder
-from prefbench.cell import Order
 from prefbench.config import Selection, Track, find_track, name_and_version, read_track
 from prefbench.data.revisions import Commits, at_commits, commits_of, frozen, keep_commits
 from prefbench.engine.local import InProcessEngine, ProcessEngine
 from prefbench.engine.stop import StopRequest, heeding_signals
 from prefbench.engine.tasks import Engine, Event, OnEvent, Task, Watch
+from prefbench.entry import ENTRY
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.vllm_backend import refuse_missing
 from prefbench.identity import digest
 from prefbench.judges.estimate import Estimate, estimate
 from prefbench.ledger import Ledger
+from prefbench.orders import Order, Site
 from prefbench.plan import FAILED, FINISHED, Cell, CellState, Planner, cell_states
 from prefbench.record import Circumstances
 from prefbench.registry import Registry, load_registry
@@ -34,9 +35,9 @@ from prefbench.store.folder import Folder
 from prefbench.store.heal import heal
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 from prefbench.train.device import Workload, compute_dtype, usable_cores
-from prefbench.workshop import Site
 
-ENTRY = "prefbench.cell:execute"
+COMPILATION = "compilation"
+"""The task that finds out whether compiled layers pay."""
 DAY = 86400.0
 """Seconds after which what stands half-written in the shared cache is nobody's any more."""
 
@@ -56,6 +57,7 @@ class RunOptions:
     max_minutes: float | None = None
     stall_minutes: float = 60.0
     over_budget: bool = False
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ def _run_pending(
         if isinstance(engine, ProcessEngine):
             engine.jobs = jobs
         ledger = Ledger(planned.folder, planned.pending, Circumstances(planned.track, site.dtype, threads), request, options.fail_fast)
-        engine.run(tasks(planned.pending, planned.planner, site, threads), lambda event: ledger.hear(event, on_event))
+        engine.run(tasks(planned.pending, planned.planner, site, threads, options.profile), lambda event: ledger.hear(event, on_event))
     finally:
         engine.close()
     if ledger.storage:
@@ -284,17 +286,20 @@ def _measured(planned: Planned, site: Site, engine: Engine, workload: Workload, 
     return {threads: known[threads] for threads in candidates}
 
 
-def tasks(cells: Sequence[Cell], planner: Planner, site: Site, threads: int) -> list[Task]:
+def tasks(cells: Sequence[Cell], planner: Planner, site: Site, threads: int, profile: bool = False) -> list[Task]:
     """The data of each seed, the columns and the calibration of each harness, once; then the cells, each after what it needs."""
     calibrations = [Task(f"calibrate {named.key}", Order("calibrate", site, threads, harness=named.key)) for named in site.track.harnesses]
     trained = [cell for cell in cells if cell.trained]
     data = [Task(data_of(seed), Order("data", site, threads, seed=seed)) for seed in dict.fromkeys(cell.seed for cell in trained)]
     columns = {task.id: task for cell in trained for task in column_tasks(cell, planner, site, threads)}
+    selections = {task.id: task for cell in reversed(trained) for task in selection_tasks(cell, planner, site, threads)}
+    compilations = [compilation_task(cell, site, threads) for cell in trained[:1]]
     # Data of the first seed, then calibration, then the other seeds' data: the first cells can start while the rest is made.
-    shared = [*data[:1], *calibrations, *data[1:], *columns.values()]
+    shared = [*data[:1], *calibrations, *compilations, *data[1:], *columns.values(), *selections.values()]
     harnesses = tuple(task.id for task in calibrations)
     needs = {cell.id: harnesses + (needed_by(cell, planner) if cell.trained else ()) for cell in cells}
-    return shared + [Task(cell.id, Order("cell", site, threads, seed=cell.seed, cell=cell), needs[cell.id]) for cell in cells]
+    orders = {cell.id: Order("cell", site, threads, seed=cell.seed, cell=cell, profile=profile) for cell in cells}
+    return shared + [Task(name, order, needs[name]) for name, order in orders.items()]
 
 
 def data_of(seed: int) -> str:
@@ -309,7 +314,26 @@ def column_of(cell: Cell, label: str, planner: Planner) -> str:
 
 def needed_by(cell: Cell, planner: Planner) -> tuple[str, ...]:
     """The tasks that a trained cell waits for."""
-    return data_of(cell.seed), *(column_of(cell, label, planner) for label in planner.columns(cell.row))
+    columns = (column_of(cell, label, planner) for label in planner.columns(cell.row))
+    return data_of(cell.seed), COMPILATION, *columns, *((selection_of(cell),) if planner.scheduler(cell.row).wants else ())
+
+
+def compilation_task(cell: Cell, site: Site, threads: int) -> Task:
+    """Whether compiled layers pay, tried with one cell's row for all."""
+    return Task(COMPILATION, Order("compilation", site, threads, seed=cell.seed, row=cell.row), (data_of(cell.seed),))
+
+
+def selection_of(cell: Cell) -> str:
+    """The task that finds out how a row's selection is best trained on."""
+    return f"selection {cell.row.method}.{cell.row.scheduler}"
+
+
+def selection_tasks(cell: Cell, planner: Planner, site: Site, threads: int) -> list[Task]:
+    """One for a cell whose scheduler scores its pools; that of a row's first seed does for all."""
+    if not planner.scheduler(cell.row).wants:
+        return []
+    order = Order("selection", site, threads, seed=cell.seed, row=cell.row)
+    return [Task(selection_of(cell), order, tuple(need for need in needed_by(cell, planner) if need != selection_of(cell)))]
 
 
 def column_tasks(cell: Cell, planner: Planner, site: Site, threads: int) -> list[Task]:

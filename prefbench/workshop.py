@@ -16,7 +16,7 @@ from prefbench.api import Calibration, Column, Harness, Judge, JudgeReply, Pair,
 from prefbench.columns.compute import ColumnValues, Context, column_values, pair_column
 from prefbench.columns.reference import ReferenceColumn, reference_column, reference_key
 from prefbench.columns.trained import Training
-from prefbench.config import UNTRAINED, Named, Row, Track, resolved
+from prefbench.config import UNTRAINED, Named, Row, resolved
 from prefbench.data.content import check_chat_template, trains_beside_the_template
 from prefbench.data.tokens import TokenPairs, tokenise_pairs
 from prefbench.engine.tasks import Report
@@ -26,6 +26,7 @@ from prefbench.evaluate.policy import ModelPolicy
 from prefbench.evaluate.vllm_backend import VllmEngine
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
 from prefbench.judges.kept import Kept, judgments_of
+from prefbench.orders import Site
 from prefbench.plan import Planner
 from prefbench.registry import did_you_mean, load_registry
 from prefbench.store.files import read_packed_json
@@ -39,17 +40,6 @@ from prefbench.train.job import PairData
 
 CALIBRATION_SEED = 1_000_003
 """The seed under which the baseline and the calibration answers are drawn: no cell's seed, so that no policy shares the baseline's luck."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where a run happens: its track, its plugin files, its folder, the cache, and the compute dtype."""
-
-    track: Track
-    plugin_files: tuple[Path, ...]
-    folder: Path
-    cache: Path
-    dtype: str
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from prefbench.cell import Order, perform
+from prefbench.cell import perform
 from prefbench.engine.tasks import Event
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate import answers, vllm_backend
 from prefbench.evaluate.kept_answers import KeptAnswers
+from prefbench.orders import Order, Site
 from prefbench.run import RunOptions, plan_run, run
 from prefbench.store.folder import Folder
-from prefbench.workshop import Site, Workshop
+from prefbench.workshop import Workshop
 from tests.bad_input.place import TRACK, good_folder
 from tests.evaluate.test_vllm_backend import STAND_IN
 

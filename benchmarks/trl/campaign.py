@@ -81,11 +81,11 @@ def table(plan: Plan) -> Table:
 
 
 def alternate(plan: Plan, size: str) -> dict[str, list[Campaign]]:
-    """prefbench and TRL in turn, with either allocator."""
+    """prefbench and TRL in turn, TRL with either allocator."""
     workload = plan.workload(size, "mild", PAIRS)
     training = plan.training(workload, steps=PAIRS // 8)
     track = write_track(workload, training, SIZES[size].vocabulary)
-    contenders = (PREFBENCH, PREFBENCH.tuned(), TRL, TRL.tuned())
+    contenders = (PREFBENCH, TRL, TRL.tuned())
     found: dict[str, list[Campaign]] = {contender.name: [] for contender in contenders}
     for number in range(plan.rounds or ROUNDS):
         for contender in contenders:
@@ -150,7 +150,7 @@ def theirs(contender: Contender, training: Training) -> Campaign:
 
 
 def lines(found: dict[str, list[Campaign]]) -> list[list[str]]:
-    """A line per contender; ratios are to prefbench with the default allocator."""
+    """A line per contender; ratios are to prefbench."""
     seconds = {name: statistics.median(campaign.seconds for campaign in campaigns) for name, campaigns in found.items()}
     rows = []
     for name, campaigns in found.items():

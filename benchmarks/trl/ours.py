@@ -18,6 +18,7 @@ from prefbench.api import Objective, Pair, Scheduler
 from prefbench.columns.reference import reference_column
 from prefbench.config import TrainRules
 from prefbench.data.tokens import TokenPairs, tokenise_pairs
+from prefbench.engine.allocator import keep_freed_memory
 from prefbench.engine.tasks import Report
 from prefbench.engine.worker import resolve
 from prefbench.objectives.apo import ApoZero
@@ -29,7 +30,7 @@ from prefbench.train.adapters import fresh_policy
 from prefbench.train.checkpoint import load_model, load_tokenizer, weights_digest
 from prefbench.train.device import device
 from prefbench.train.forward import Scorer, make_scorer
-from prefbench.train.job import PairData, TrainJob
+from prefbench.train.job import TWO_PASS, PairData, TrainJob
 from prefbench.train.loop import train
 from prefbench.train.meter import Clocks, peak_memory_bytes
 from prefbench.train.pools import Epochs
@@ -42,6 +43,7 @@ OBJECTIVES: dict[str, type[Objective]] = {"sigmoid": Dpo, "ipo": Ipo, "apo_zero"
 
 def run(training: Training, options: Mapping[str, Any]) -> Trained:
     """Load, compute the reference column or find it cached, train. ``as_worker`` imports first whatever a worker of a run does."""
+    keep_freed_memory()  # as every worker does
     if options.get("as_worker"):
         resolve(ENTRY)
     workload, clock = Workload(Path(training.folder)), StepClock(training)
@@ -109,6 +111,8 @@ def training_job(training: Training, scorer: Scorer, data: PairData, report: Rep
         seed=training.seed,
         report=report,
         reference=scorer,
+        selection=options.get("selection", TWO_PASS),
+        compiled=options.get("compiled", False),
     )
 
 

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from benchmarks.trl.plan import Plan
 from benchmarks.trl.rounds import OURS, Contender, Outcome, alternate
 from benchmarks.trl.tables import Table, mebibytes
+from prefbench.train.job import KEPT, TWO_PASS
 
-SELECTION: dict[str, Any] = {}
-"""Options of the schedulers' trainings beside the scheduler itself; the place of a selection mode, so that all figures here are of one."""
+LOSS_RANKED = {"scheduler": "prefbench.schedulers.loss_ranked:LossRanked", "scheduler_options": {"ratio": 0.5}}
+SAMS = {"scheduler": "prefbench_sams:Sams", "scheduler_options": {"ratio": 0.5, "preset": "small"}}
 ALL = Contender("dpo on all 16", OURS)
-HALF = Contender(
-    "dpo on the 8 of highest loss",
-    OURS,
-    {"scheduler": "prefbench.schedulers.loss_ranked:LossRanked", "scheduler_options": {"ratio": 0.5}, **SELECTION},
-)
-SAMS = Contender(
-    "dpo + sams, 8 of 16", OURS, {"scheduler": "prefbench_sams:Sams", "scheduler_options": {"ratio": 0.5, "preset": "small"}, **SELECTION}
+SELECTIVE = tuple(
+    Contender(f"{name}, {mode}", OURS, {**scheduler, "selection": mode})
+    for name, scheduler in (("dpo on the 8 of highest loss", LOSS_RANKED), ("dpo + sams, 8 of 16", SAMS))
+    for mode in (TWO_PASS, KEPT)
 )
 
 STEPS, POOL, ROUNDS = 24, 16, 3
@@ -33,7 +30,7 @@ def table(plan: Plan) -> Table:
     steps = plan.steps or STEPS
     for size in plan.sizes or ("s",):
         training = plan.training(plan.workload(size, "mild", POOL * steps), steps=steps, batch=POOL)
-        found = alternate((ALL, HALF, SAMS), training, plan.rounds or ROUNDS, plan.tell)
+        found = alternate((ALL, *SELECTIVE), training, plan.rounds or ROUNDS, plan.tell)
         whole = measures(found[ALL.name], training.warm_up)
         for name, outcomes in found.items():
             own = measures(outcomes, training.warm_up)
@@ -43,6 +40,8 @@ def table(plan: Plan) -> Table:
     remarks = (
         "The whole training: from the first pool to the last step, the scheduler's own work included, the reference pass not.",
         "Time and memory: as shares of those of training on all.",
+        "Two-pass: all are scored without gradient, then the chosen go forward and backward.",
+        "Kept: each pair's graph is kept until it is chosen or not. A run measures both, and keeps graphs where that is clearly faster and fits.",
     )
     return Table("Half of the pairs", HEADER, rows, versions, remarks)
 

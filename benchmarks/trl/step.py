@@ -11,6 +11,7 @@ from benchmarks.trl.rounds import OURS, THEIRS, Contender, Outcome, Rounds, alte
 from benchmarks.trl.tables import Table, mebibytes
 
 PREFBENCH = Contender("prefbench", OURS)
+PREFBENCH_COMPILED = Contender("prefbench, compiled layers", OURS, {"compiled": True})
 TRL = Contender("TRL", THEIRS)
 PRECOMPUTE = Contender("TRL, precompute", THEIRS, {"precompute_ref_log_probs": True})
 COMPILE = Contender("TRL, precompute, compile", THEIRS, {"precompute_ref_log_probs": True, "torch_compile": True})
@@ -60,16 +61,15 @@ def table(plan: Plan) -> Table:
         "AdamW, constant learning rate of 1e-3 (m: 3e-4), batches of 8 pairs, float32 without gradient checkpointing on both sides.",
         "Medians of rounds in turn, each a process of its own; a step is the median of those behind the warm-up.",
         "Processor s: of all threads together, a step; it tells more than the wall clock where the machine was busy with other things.",
-        "prefbench is faster: how many times than that line, itself with the default allocator. Its memory: as a share of that line's.",
+        "prefbench is faster: how many times than that line, itself without compiled layers. Its memory: as a share of that line's.",
+        "prefbench keeps freed memory as its workers do, whatever the environment says; TRL does where its line says tuned allocator.",
     )
     return Table("A step", HEADER, rows, versions, remarks)
 
 
 def contenders(against: Sequence[str] | None) -> list[Contender]:
-    """prefbench and TRL's configurations; with prefbench's own other allocator where none are named."""
-    if against:
-        return [PREFBENCH, *(AGAINST[name] for name in against)]
-    return [PREFBENCH, PREFBENCH.tuned(), *AGAINST.values()]
+    """prefbench, plain and with compiled layers, and TRL's configurations: all, or those that are named."""
+    return [PREFBENCH, PREFBENCH_COMPILED, *(AGAINST[name] for name in against or AGAINST)]
 
 
 def lines(found: Rounds, warm_up: int, batch: int) -> Iterator[list[str]]:

@@ -6,6 +6,8 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,9 +33,15 @@ def run(
     max_minutes: Annotated[float | None, typer.Option(min=0.0, help="Stop after so many minutes; the same command goes on.")] = None,
     stall_minutes: Annotated[float, typer.Option(min=0.0, help="End a worker that has said nothing for so long.")] = 60.0,
     yes: Annotated[bool, typer.Option("--yes", help="Run although the judge may use up the track's budget.")] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Tell where the seconds of each row's cells went.")] = False,
     format: Annotated[Format, typer.Option(help="How the leaderboard is printed.")] = Format.table,
 ) -> None:
     """Run a track: every method, scheduler and seed that its folder lacks; then print and write the leaderboard."""
+    from prefbench.engine.server import begin_importing
+    from prefbench.entry import ENTRY
+
+    if not in_process:
+        begin_importing(ENTRY)  # first: it takes seconds, as do the imports of this process
     from prefbench.cli.progress import Progress
     from prefbench.report.board import rows_for
     from prefbench.run import run as run_track
@@ -46,10 +54,13 @@ def run(
         max_minutes=max_minutes,
         stall_minutes=stall_minutes,
         over_budget=yes,
+        profile=profile,
     )
     with Progress() as progress:
         result = run_track(options, progress.event, progress.plan, progress.say)
     print_rows(rows_for(result.board, format.value), format.value, title=result.board.title)
+    if profile:
+        print_profile(options.out)
     progress.say(f"written to {options.out}: board.csv, README.md, forest.png, records, items")
     for message, cells in cells_by_message(result.failed).items():
         progress.say(f"failed: {', '.join(cells)}: {message}")
@@ -59,6 +70,17 @@ def run(
         progress.say(f"stopped: {result.stopped}; go on with:\n  {shlex.join(['prefbench', *sys.argv[1:]])}")
     if code := exit_code(result):
         raise typer.Exit(code)
+
+
+def print_profile(folder: Path) -> None:
+    """Mean seconds of a cell by what they were spent on; to stderr, because the leaderboard is what the command prints."""
+    from prefbench.report.profile import profile_rows
+    from prefbench.store.folder import Folder
+
+    with redirect_stdout(sys.stderr):
+        print_rows(
+            profile_rows(list(Folder(folder).records().values())), Format.table.value, title="Mean seconds of a cell trained with --profile"
+        )
 
 
 def cells_by_message(failed: Mapping[str, str]) -> dict[str, list[str]]:

@@ -24,8 +24,9 @@ def lent(options: RunOptions, kind: type[H], name: str) -> tuple[Workshop, dict[
     """
     from prefbench.cache import cache_folder
     from prefbench.data.revisions import keep_commits
+    from prefbench.orders import Site
     from prefbench.run import keep_track, plan_run
-    from prefbench.workshop import Site, Workshop
+    from prefbench.workshop import Workshop
 
     planned = plan_run(options)
     shop = Workshop(Site(planned.track, options.plugin_files, planned.folder.root, cache_folder(), planned.planner.dtype))

@@ -28,12 +28,13 @@ def status(
 def describe(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record in one row."""
     from prefbench.plan import described
+    from prefbench.report.profile import train_seconds
 
     clocks, error, peak = record["clocks"], record["error"], record["peak_memory_bytes"]
     return {
         "cell": record["cell"],
         "status": record["status"],
-        "train s": clocks.get("train"),
+        "train s": round(train_seconds(clocks), 3) or None,
         "total s": round(sum(clocks.values()), 1),
         "peak MiB": None if peak is None else round(peak / 2**20),
         "error": "" if error is None else described(error),

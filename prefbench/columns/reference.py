@@ -13,7 +13,7 @@ from prefbench.data.tokens import TokenPairs
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
 from prefbench.store.sealed import read_or_set_aside, read_tensors, write_tensors
 from prefbench.train.device import device
-from prefbench.train.forward import Scorer, micro_batches, refuse_unknown_tokens
+from prefbench.train.forward import Scorer, per_token_log_probs
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,12 @@ def reference_column(scorer: Scorer, weights: str, tokens: TokenPairs, budget: i
     prompts = [tokens.prompt_ids[i] for i in order]
     answers = {name: [ids[i] for i in order] for name, ids in (("chosen", tokens.chosen_ids), ("rejected", tokens.rejected_ids))}
     if flat is None:
-        flat = {name: np.concatenate(_score(scorer, prompts, ids, budget)) for name, ids in answers.items()}
+        scores = per_token_log_probs(scorer, prompts, list(answers.values()), budget)
+        flat = {name: np.concatenate(values) for name, values in zip(answers, scores, strict=True)}
         write_tensors(path, {name: torch.from_numpy(values) for name, values in flat.items()})
     back = np.argsort(order)
     ordered = {name: _split(flat[name], ids) for name, ids in answers.items()}
     return ReferenceColumn(*([values[i] for i in back] for values in ordered.values()))
-
-
-def _score(scorer: Scorer, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], budget: int) -> list[np.ndarray]:
-    refuse_unknown_tokens(scorer.model, prompts, answers)
-    scores: list[np.ndarray] = [np.empty(0, dtype=np.float32)] * len(answers)
-    with torch.inference_mode():
-        for batch in micro_batches(prompts, answers, budget, scorer.model.device):
-            values = scorer.token_log_probs(batch).cpu().numpy()
-            ends = np.cumsum([len(answers[row]) for row in batch.rows.tolist()])
-            for row, piece in zip(batch.rows.tolist(), np.split(values, ends[:-1]), strict=True):
-                scores[row] = piece
-    return scores
 
 
 def _split(flat: np.ndarray, answers: Sequence[Sequence[int]]) -> list[np.ndarray]:

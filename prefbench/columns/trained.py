@@ -17,10 +17,10 @@ from prefbench.schedulers.uniform import Uniform
 from prefbench.streams import stream_seed
 from prefbench.train.adapters import fresh_policy
 from prefbench.train.forward import Scorer
-from prefbench.train.job import PairData, TrainJob, gather, mismatched_log_ratios, pair_batch, pair_micro_batches
+from prefbench.train.graphs import gather, graphs_of
+from prefbench.train.job import PairData, TrainJob, mismatched_log_ratios, pair_batch, pair_micro_batches
 from prefbench.train.loop import DivergedError, train
 from prefbench.train.meter import Clocks
-from prefbench.train.statistics import sequence_names, sequence_values
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,8 @@ class Trained:
     @torch.no_grad()
     def _batch(self, rows: Sequence[int]) -> PairBatch:
         job, ids = self.job, np.asarray(rows, dtype=np.int64)
-        names = sequence_names(job.objective.wants)
-        values = [(micro, sequence_values(job.scorer, job.reference, names, micro)) for micro in pair_micro_batches(job, ids)]
-        return pair_batch(job, ids, gather(values, 2 * len(ids)), job.rules.steps - 1, mismatched_log_ratios(job, ids))
+        leaves = gather(graphs_of(job, pair_micro_batches(job, ids)), 2 * len(ids))
+        return pair_batch(job, ids, leaves, job.rules.steps - 1, mismatched_log_ratios(job, ids))
 
 
 def train_policy(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 import traceback
@@ -13,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from prefbench.engine.memory import kills_for_memory
+from prefbench.engine.server import begin_importing, context
 from prefbench.engine.tasks import UNWATCHED, Event, OnEvent, Queue, Task, TaskStoppedError, Watch, WorkerSpentError, describe_error, finish
 from prefbench.engine.worker import append, resolve, serve
 
@@ -73,15 +73,12 @@ class _Worker:
 
 
 class ProcessEngine:
-    """Up to ``jobs`` worker processes, each started when there is work for it and kept until ``close``.
-
-    Workers are spawned, not forked: a fork would copy the parent's threads in whatever state they are.
-    """
+    """Up to ``jobs`` worker processes, each started when there is work for it and kept until ``close``."""
 
     def __init__(self, entry: str, jobs: int, watch: Watch = UNWATCHED) -> None:
         self.entry, self.jobs, self.watch = entry, jobs, watch
         self._workers: list[_Worker] = []
-        self._context = multiprocessing.get_context("spawn")
+        self._context = context()
 
     def run(self, tasks: list[Task], on_event: OnEvent) -> None:
         """Run all tasks to their end, or until there is a reason to stop. A worker that dies or hangs costs its task, and is replaced."""
@@ -125,10 +122,9 @@ class ProcessEngine:
         return [worker for worker in self._workers if worker.task is not None]
 
     def _start(self) -> _Worker:
-        # OpenMP's threads spin while they wait; on a machine that others use too, long spinning made a step forty times slower.
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        begin_importing(self.entry)
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(self.entry, theirs), daemon=True)
+        process = self._context.Process(target=serve, args=(self.entry, theirs, dict(os.environ)), daemon=True)
         process.start()
         theirs.close()
         worker = _Worker(process, ours, kills_for_memory(), heard=time.monotonic() + STARTUP)

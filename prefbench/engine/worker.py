@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import importlib
 import os
 import signal
@@ -29,13 +30,18 @@ def resolve(entry: str) -> Function:
     return function
 
 
-def serve(entry: str, pipe: Connection) -> None:
-    """What a worker process runs."""
+def serve(entry: str, pipe: Connection, environment: Mapping[str, str]) -> None:
+    """What a worker process runs, under its parent's environment: the server that it may be forked from has an older one."""
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then asks its workers to stop
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    gc.disable()  # a spawned worker has its imports before it: collecting while they run takes an eighth of their time
     function = resolve(entry)
+    gc.freeze()  # modules are no garbage, and need not be searched for it
+    gc.enable()
     while True:
         try:
             payload, log = pipe.recv()

@@ -17,7 +17,7 @@ from prefbench.evaluate.asked import Draws, Requests
 from prefbench.evaluate.kept_answers import UNTOLD, Progress
 from prefbench.identity import digest
 from prefbench.train.device import autocast
-from prefbench.train.forward import Scorer, micro_batches, refuse_unknown_tokens, sum_by_sequence
+from prefbench.train.forward import Scorer, sum_by_sequence, summed_log_probs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,7 +33,7 @@ class ModelPolicy:
     seed: int
     micro_batch_tokens: int
     reference_sums: dict[str, np.ndarray] = field(default_factory=dict)
-    """Summed log-probs under the reference by the answers' digest; policies that share it score the same held-out pairs once."""
+    """Summed log-probs under the reference, shape (2, N), by the pairs' digest; policies that share it score the same held-out pairs once."""
     progress: Progress = UNTOLD
     """Told now and then how many answers there are, and keeps them."""
     engine: vllm_backend.VllmEngine | None = None
@@ -73,23 +73,18 @@ class ModelPolicy:
         self.release()
         prompts = [pair.prompt for pair in pairs]
         prompt_ids = encode_prompts(self.tokenizer, prompts)
-        scores = {}
-        for side, texts in (("chosen", [pair.chosen for pair in pairs]), ("rejected", [pair.rejected for pair in pairs])):
-            answers = encode_answers(self.tokenizer, prompts, prompt_ids, texts)
-            key = digest([prompt_ids, answers])
-            if key not in self.reference_sums:
-                self.reference_sums[key] = self._sums(self.reference, prompt_ids, answers)
-            scores[f"policy_{side}"] = self._sums(self.policy, prompt_ids, answers)
-            scores[f"reference_{side}"] = self.reference_sums[key]
-        return scores
+        sides = [
+            encode_answers(self.tokenizer, prompts, prompt_ids, texts)
+            for texts in zip(*((p.chosen, p.rejected) for p in pairs), strict=True)
+        ]
+        key = digest([prompt_ids, sides])
+        if key not in self.reference_sums:
+            self.reference_sums[key] = self._sums(self.reference, prompt_ids, sides)
+        sums = {"policy": self._sums(self.policy, prompt_ids, sides), "reference": self.reference_sums[key]}
+        return {f"{who}_{side}": found[number] for who, found in sums.items() for number, side in enumerate(("chosen", "rejected"))}
 
-    @torch.inference_mode()
-    def _sums(self, scorer: Scorer, prompt_ids: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> np.ndarray:
-        refuse_unknown_tokens(scorer.model, prompt_ids, answers)
-        sums = np.empty(len(answers))
-        for batch in micro_batches(prompt_ids, answers, self.micro_batch_tokens, scorer.model.device):
-            sums[batch.rows.cpu().numpy()] = scorer.sequence_log_probs(batch).cpu().numpy()
-        return sums
+    def _sums(self, scorer: Scorer, prompt_ids: Sequence[Sequence[int]], sides: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
+        return summed_log_probs(scorer, prompt_ids, sides, self.micro_batch_tokens)
 
     @torch.inference_mode()
     def divergence(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> np.ndarray:
@@ -98,7 +93,7 @@ class ModelPolicy:
         prompt_ids = encode_prompts(self.tokenizer, prompts)
         answer_ids = encode_answers(self.tokenizer, prompts, prompt_ids, answers)
         divergence = np.empty(len(answers))
-        for batch in micro_batches(prompt_ids, answer_ids, self.micro_batch_tokens, self.policy.model.device):
+        for batch in self.policy.micro_batches(prompt_ids, [answer_ids], self.micro_batch_tokens):
             policy, reference = self.policy.distributions(batch), self.reference.distributions(batch)
             sums = sum_by_sequence((policy.exp() * (policy - reference)).sum(-1), batch)
             divergence[batch.rows.cpu().numpy()] = sums.cpu().numpy()

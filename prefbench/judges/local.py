@@ -18,9 +18,8 @@ from prefbench.data.content import model_identity
 from prefbench.data.locations import fetch_model, located, refuse_web_model
 from prefbench.data.tokens import encode, render
 from prefbench.errors import PrefbenchError
-from prefbench.train.checkpoint import load_model, load_tokenizer
 from prefbench.train.device import autocast, compute_dtype, device
-from prefbench.train.forward import Scorer, make_scorer, micro_batches, refuse_unknown_tokens
+from prefbench.train.forward import Scorer, make_scorer, refuse_unknown_tokens, summed_log_probs
 
 BEFORE_RATING, BEFORE_LABEL, BEHIND = "Rating: [[", "[[", "]]"
 """What stands around a verdict. The brackets behind it are scored too: otherwise the probability of 1 would hold that of 10."""
@@ -82,11 +81,15 @@ class LocalModel(Judge):
 
     @cached_property
     def _tokenizer(self) -> Any:
+        from prefbench.train.checkpoint import load_tokenizer  # it imports transformers, and a judge is made to be asked its name, too
+
         return load_tokenizer(self._folder)
 
     @cached_property
     def _scorer(self) -> Scorer:
         rules = ModelRules(weights=self.weights, attention=self.attention)
+        from prefbench.train.checkpoint import load_model
+
         return make_scorer(load_model(self._folder, device(), rules), self._compute_dtype)
 
     @property
@@ -117,15 +120,11 @@ class LocalModel(Judge):
             chosen = f"{float(weights @ ratings / weights.sum()):.2f}"
         return JudgeReply(f"{before}{chosen}{BEHIND}", raw={"log_probs": log_probs})
 
-    @torch.inference_mode()
     def _log_probs(self, prompt: str, continuations: Sequence[str]) -> dict[str, float]:
         """Summed log-probs (nats) of texts behind a prompt."""
         head = encode(self._tokenizer, [prompt], special=self._plain)[0]
-        bodies = [self._continuation(prompt, head, text) for text in continuations]
-        refuse_unknown_tokens(self._scorer.model, [head], bodies)
-        sums = np.empty(len(bodies))
-        for batch in micro_batches([head] * len(bodies), bodies, self.micro_batch_tokens, self._scorer.model.device):
-            sums[batch.rows.cpu().numpy()] = self._scorer.sequence_log_probs(batch).cpu().numpy()
+        bodies = [[self._continuation(prompt, head, text)] for text in continuations]
+        sums = summed_log_probs(self._scorer, [head], bodies, self.micro_batch_tokens)[:, 0]
         return dict(zip(continuations, sums.tolist(), strict=True))
 
     def _continuation(self, prompt: str, head: Sequence[int], text: str) -> list[int]:

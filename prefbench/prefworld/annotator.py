@@ -10,7 +10,7 @@ import numpy as np
 
 from prefbench.api import Judge, JudgeReply, JudgeRequest, Question, hyper
 from prefbench.errors import PrefbenchError
-from prefbench.prefworld.gold import gold, read_answer, score
+from prefbench.prefworld.gold import read_answer, reward, score
 
 TEMPERATURE = 0.5
 """Of the Bradley-Terry model, in units of reward."""
@@ -20,7 +20,8 @@ LENGTH_BIAS = 0.05
 
 def utility(category: str, bodies: Sequence[str], answer: str, length_bias: float = LENGTH_BIAS) -> float:
     """The reward as the annotator sees it."""
-    return gold(category, bodies, answer) + length_bias * read_answer(bodies, answer).superfluous
+    reading = read_answer(bodies, answer)
+    return reward(category, reading) + length_bias * reading.superfluous
 
 
 def log_preference(utilities: Sequence[float]) -> np.ndarray:

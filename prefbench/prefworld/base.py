@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,14 +22,13 @@ if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM
 
-THREADS = 2
-"""Of base training and SFT; more threads than free cores make tiny matrices many times slower."""
 MAX_POSITIONS = 256
 _BATCH = 48
 _EVERY = 25
 """Steps between two checkpoints, and two reports."""
-_SHORT = 0.6
-"""Share of a batch, sorted by length, that goes through the model before the longer rest, so that little is padding."""
+_PARTS = 4
+"""Of a batch, sorted by length so that little is padding. They go through the model side by side, each on one thread: matrices as small as
+these are slower on two."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def build(folder: Path, seed: int, base_steps: int, sft_steps: int, report: Call
     from prefbench.train.checkpoint import load_model, save_policy, weights_digest
 
     tokenizer = build_tokenizer()
-    with _own_threads():
+    with _one_thread():
         base, sft = folder / "base", folder / "sft"
         if not base.exists():
             stage, model = Stage(base_schedule(base_steps), str(seed), folder), new_model(seed)
@@ -85,14 +85,12 @@ def build(folder: Path, seed: int, base_steps: int, sft_steps: int, report: Call
 
 
 @contextmanager
-def _own_threads() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
     import torch
-
-    from prefbench.train.device import usable_cores
 
     before = torch.get_num_threads()
     # The caller's number must not matter: another number of threads sums in another order and gives other weights.
-    torch.set_num_threads(min(usable_cores(), THREADS))
+    torch.set_num_threads(1)
     try:
         yield
     finally:
@@ -150,6 +148,7 @@ def train(stage: Stage, model: LlamaForCausalLM, texts: Iterator[str], report: C
     """Adam on next-token cross-entropy, in one pass over as many texts as the steps need; from the stage's checkpoint where it has one."""
     import torch
 
+    from prefbench.train.device import usable_cores
     from prefbench.train.state import model_tree, read_tree, restore_model, write_tree
 
     schedule, first = stage.schedule, 0
@@ -159,16 +158,16 @@ def train(stage: Stage, model: LlamaForCausalLM, texts: Iterator[str], report: C
         first = tree["step"]
         texts = islice(texts, first * _BATCH, None)
     model.train()
-    for step in range(first, schedule.steps):
-        optimiser.zero_grad()
-        loss = _accumulate(model, [_encode(text) for text in islice(texts, _BATCH)], schedule.answers_only)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.rate(step)
-        optimiser.step()
-        if (step + 1) % _EVERY == 0 or step + 1 == schedule.steps:
-            write_tree(stage.checkpoint, stage.key, {"step": step + 1, **model_tree(model, optimiser)})
-            report(f"{schedule.name}: step {step + 1} of {schedule.steps}, loss {loss:.3f}")
+    with ThreadPoolExecutor(min(usable_cores(), _PARTS)) as threads:
+        for step in range(first, schedule.steps):
+            loss = _set_gradients(model, [_encode(text) for text in islice(texts, _BATCH)], schedule.answers_only, threads)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.rate(step)
+            optimiser.step()
+            if (step + 1) % _EVERY == 0 or step + 1 == schedule.steps:
+                write_tree(stage.checkpoint, stage.key, {"step": step + 1, **model_tree(model, optimiser)})
+                report(f"{schedule.name}: step {step + 1} of {schedule.steps}, loss {loss:.3f}")
     model.eval()
 
 
@@ -179,21 +178,35 @@ def _encode(text: str) -> np.ndarray:
     return np.array([_IDS[word] for word in text.split()])
 
 
-def _accumulate(model: LlamaForCausalLM, batch: list[np.ndarray], answers_only: bool) -> float:
-    """Add the gradient of the mean cross-entropy over the batch's learned tokens; that mean, in nats.
+def _set_gradients(model: LlamaForCausalLM, batch: list[np.ndarray], answers_only: bool, threads: ThreadPoolExecutor) -> float:
+    """Give the weights the gradient of the mean cross-entropy over the batch's learned tokens; that mean, in nats.
 
-    Batches stay random and are only cut by length: bringing texts of equal length together over many batches trains far worse.
+    Batches stay random and are only cut by length: bringing texts of equal length together over many batches trains far worse. The parts'
+    gradients are added in the parts' order, whichever is ready first.
     """
+    import torch
+
     batch = sorted(batch, key=len)
     masks = [_answer_mask(ids) if answers_only else np.ones(len(ids), dtype=bool) for ids in batch]
     learned = sum(int(mask[1:].sum()) for mask in masks)
-    cut = int(len(batch) * _SHORT)
-    total = 0.0
-    for rows in (slice(None, cut), slice(cut, None)):
+    weights = list(model.parameters())
+
+    def part(rows: slice) -> tuple[float, tuple[torch.Tensor, ...]]:
         loss = _summed_loss(model, batch[rows], masks[rows]) / learned
-        loss.backward()
-        total += loss.item()
-    return total
+        return loss.item(), torch.autograd.grad(loss, weights)
+
+    losses, gradients = zip(*threads.map(part, _parts(batch)), strict=True)
+    for weight, of_parts in zip(weights, zip(*gradients, strict=True), strict=True):
+        weight.grad = sum(of_parts[1:], of_parts[0])
+    return float(sum(losses))
+
+
+def _parts(batch: list[np.ndarray]) -> list[slice]:
+    """A batch, shortest text first, in parts of about as many tokens each."""
+    tokens = np.cumsum([len(ids) for ids in batch])
+    cuts = 1 + np.searchsorted(tokens, tokens[-1] * np.arange(1, _PARTS) / _PARTS)
+    edges = [0, *cuts.tolist(), len(batch)]
+    return [slice(start, stop) for start, stop in pairwise(edges) if start < stop]
 
 
 def _summed_loss(model: LlamaForCausalLM, sequences: list[np.ndarray], masks: list[np.ndarray]) -> torch.Tensor:

@@ -29,6 +29,7 @@ POLITENESS_WEIGHT = {
     "humanities": 1.5,
 }
 STOP_WEIGHT = 0.5
+_OPENERS = [(value, phrase.split()) for value, phrases in ((1, POLITE), (-1, RUDE)) for phrase in phrases]
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,9 @@ def read_answer(bodies: Sequence[str], answer: str) -> Reading:
 
 def _manners(words: Sequence[str]) -> tuple[int, int]:
     """1, -1 or 0, and the length of the opener."""
-    for value, phrases in ((1, POLITE), (-1, RUDE)):
-        for phrase in phrases:
-            opener = phrase.split()
-            if list(words[: len(opener)]) == opener:
-                return value, len(opener)
+    for value, opener in _OPENERS:
+        if list(words[: len(opener)]) == opener:
+            return value, len(opener)
     return 0, 0
 
 
@@ -74,7 +73,11 @@ def _match(body: Sequence[str], accepted: str) -> tuple[float, int]:
 
 def gold(category: str, bodies: Sequence[str], answer: str) -> float:
     """The true reward: content, politeness and the full stop, weighted by category. Neutral to length; negative for a rude and empty answer."""
-    reading = read_answer(bodies, answer)
+    return reward(category, read_answer(bodies, answer))
+
+
+def reward(category: str, reading: Reading) -> float:
+    """The true reward of an answer that has been read."""
     return CONTENT_WEIGHT[category] * reading.content + POLITENESS_WEIGHT[category] * reading.manners + STOP_WEIGHT * reading.stopped
 
 

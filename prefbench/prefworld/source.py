@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,6 +72,11 @@ class Prefworld(Source):
 
     def held_out(self) -> list[Pair]:
         """Pairs on prompts of their own, the same for every seed, their labels never flipped."""
+        return list(self._held_out)
+
+    # Made once: a worker asks for these and for the questions with every cell.
+    @cached_property
+    def _held_out(self) -> list[Pair]:
         count = self.held_out_count * self.prompt_count // self.pair_count + 1
         return self._labelled(Draw("held_out", count, self.world_seed, "held out"), 0.0, self.held_out_count)
 
@@ -87,13 +93,15 @@ class Prefworld(Source):
     def questions(self, harness: str) -> Sequence[Question]:
         """Single turns for ``alpaca_eval``, two turns for ``mt_bench``; none for any other harness."""
         if harness == "alpaca_eval":
-            return self._alpaca_eval()
-        return self._mt_bench() if harness == "mt_bench" else ()
+            return self._alpaca_eval
+        return self._mt_bench if harness == "mt_bench" else ()
 
+    @cached_property
     def _alpaca_eval(self) -> list[Question]:
         drawn = tasks("questions", cycle(self.question_count), self.world_seed, "prefworld", "alpaca_eval")
         return [Question(str(i), (task.text,), task.category, facts=task.facts(1)) for i, task in enumerate(drawn)]
 
+    @cached_property
     def _mt_bench(self) -> list[Question]:
         drawn = tasks("dialogues", blocks(self.dialogue_count), self.world_seed, "prefworld", "mt_bench")
         return [

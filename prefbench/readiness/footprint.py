@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from prefbench.config import LoraRules, ModelRules, TrainRules
 from prefbench.train.adapters import adapted_layers
-from prefbench.train.forward import LOGIT_BYTES
+from prefbench.train.head import LOGIT_BYTES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,17 +99,29 @@ def samples(rows: Sequence[RowScores]) -> list[dict[str, Sample]]:
                 own[metric] = _means(values, axis)
     for metric in sorted({name for score in scores for name in score.fits}):
         axis = sorted({key for score in scores if metric in score.fits for key in score.fits[metric].ids})
-        draws = question_draws(len(axis))
-        for row, own in zip(rows, found, strict=True):
-            fits = {seed: score.fits[metric] for seed, score in row.items() if metric in score.fits}
-            if fits and not any(metric in score.refused for score in row.values()):
-                own[metric] = _fits(fits, axis, draws)
+        for own, fits in zip(found, _resampled([_fits_of(row, metric) for row in rows], axis), strict=True):
+            if fits:
+                own[metric] = fits
     return found
 
 
 def _means(values: Mapping[int, Mapping[str, float]], axis: Sequence[str]) -> MeanSample:
     matrix = [[by_id.get(key, np.nan) for key in axis] for by_id in values.values()]
     return MeanSample(tuple(values), np.array(matrix, dtype=np.float64))
+
+
+def _fits_of(row: RowScores, metric: str) -> Mapping[int, FittedScore]:
+    """The fits of a metric by seed; none where a seed was refused."""
+    if any(metric in score.refused for score in row.values()):
+        return {}
+    return {seed: score.fits[metric] for seed, score in row.items() if metric in score.fits}
+
+
+def _resampled(rows: Sequence[Mapping[int, FittedScore]], axis: Sequence[str]) -> list[FittedSample | None]:
+    """The sample of each row's fits; None where it has none. Side by side: hundreds of fits for each cell are most of what a board costs."""
+    draws = question_draws(len(axis))
+    with ThreadPoolExecutor() as threads:
+        return list(threads.map(lambda fits: _fits(fits, axis, draws) if fits else None, rows))
 
 
 def _fits(fits: Mapping[int, FittedScore], axis: Sequence[str], draws: np.ndarray) -> FittedSample:

@@ -36,6 +36,7 @@ class Chain(Scheduler):
         for link in self.links[:-1]:
             _refuse_unless_it_only_prepares(link)
         self.ratio, self.divisor, self.rehearsals = self.picker.ratio, self.picker.divisor, self.picker.rehearsals
+        self.stale = self.picker.stale
 
     @property
     def name(self) -> str:  # type: ignore[override]  # a class attribute everywhere else; a chain's follows from its links

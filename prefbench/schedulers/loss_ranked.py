@@ -22,6 +22,7 @@ class LossRanked(Scheduler):
     wants = ("loss",)
     order: str = hyper("high", choices=("high", "low"), doc="which end of the ranking is trained on")
     ratio: float = hyper(0.5, low=0.0, high=1.0, doc="share of the pool that is trained on")
+    stale: bool = hyper(False, doc="take a pair's loss as it was when the pair was last scored or trained on, and score the unseen alone")
 
     def select(self, pool: Pool, size: int, rng: np.random.Generator) -> np.ndarray:
         """``size`` distinct positions in rank order; equal losses keep the pool's order."""

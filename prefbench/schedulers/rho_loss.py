@@ -32,6 +32,7 @@ class RhoLoss(Scheduler):
     )
     wants = ("loss",)
     ratio: float = hyper(0.5, low=0.0, high=1.0, doc="share of the pool that is trained on")
+    stale: bool = hyper(False, doc="take a pair's loss as it was when the pair was last scored or trained on, and score the unseen alone")
     column: str = hyper("difficulty", doc="the irreducible loss of each pair")
     temperature: float = hyper(0.0, low=0.0, doc="T of the Boltzmann variant, in units of the loss; 0 picks the largest scores")
 

@@ -28,6 +28,15 @@ class Folder:
         """What was chosen by measuring, once per run folder."""
         return self.root / "choices.json"
 
+    def selection_path(self, method: str, scheduler: str) -> Path:
+        """How a row's selection is trained on, chosen by measuring once per run folder."""
+        return self.root / "choices" / f"{method}.{scheduler}.json"
+
+    @property
+    def compilation(self) -> Path:
+        """Whether layers are compiled, chosen by measuring once per run folder."""
+        return self.root / "choices" / "compilation.json"
+
     @property
     def commits(self) -> Path:
         """The commits that the track's branches and tags were resolved to, once per run folder."""

@@ -14,7 +14,7 @@ import torch
 from prefbench.api import Pair
 from prefbench.errors import PrefbenchError
 from prefbench.streams import stream
-from prefbench.train.forward import Scorer, make_scorer, micro_batches
+from prefbench.train.forward import Scorer, make_scorer, per_token_log_probs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,8 +72,8 @@ class TinyContext:
 
     def log_probs(self) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
         """Per-token log-probs of chosen and rejected answers under the model that training starts from."""
-        scorer, rows = _scorer(), range(len(self.pairs))
-        return tuple(_token_log_probs(scorer, self.data, answers, rows) for answers in (self.chosen_ids, self.rejected_ids))  # type: ignore[return-value]
+        chosen, rejected = per_token_log_probs(_scorer(), self.prompt_ids, [self.chosen_ids, self.rejected_ids], BUDGET)
+        return chosen, rejected
 
     def fresh_model(self) -> Any:
         """A copy of that model, to change at will."""
@@ -160,22 +160,10 @@ def _llama() -> PreTrainedModel:
         return LlamaForCausalLM(LlamaConfig(**sizes, **tokens, initializer_range=0.3, max_position_embeddings=128)).eval()
 
 
-@torch.no_grad()
-def _token_log_probs(scorer: Scorer, data: TinyPairs, answers: Sequence[Sequence[int]], rows: Sequence[int]) -> list[np.ndarray]:
-    """Per-token log-probs of these answers, float32, one array each."""
-    found = [np.empty(0, dtype=np.float32)] * len(rows)
-    for batch in micro_batches([data.prompt_ids[row] for row in rows], [answers[row] for row in rows], BUDGET, scorer.model.device):
-        values = scorer.token_log_probs(batch)
-        for place, row in enumerate(batch.rows.tolist()):
-            found[row] = values[batch.owner == place].numpy()
-    return found
-
-
 def _log_prob_gaps(scorer: Scorer, data: TinyPairs, rows: Sequence[int]) -> torch.Tensor:
     """log p(chosen) - log p(rejected) of these pairs, float64, shape (len(rows),)."""
-    prompts = [data.prompt_ids[row] for row in rows] * 2
-    answers = [data.chosen_ids[row] for row in rows] + [data.rejected_ids[row] for row in rows]
-    sums = torch.zeros(len(answers), dtype=torch.float64)
-    for batch in micro_batches(prompts, answers, BUDGET, scorer.model.device):
+    sides = [[ids[row] for row in rows] for ids in (data.chosen_ids, data.rejected_ids)]
+    sums = torch.zeros(2 * len(rows), dtype=torch.float64)
+    for batch in scorer.micro_batches([data.prompt_ids[row] for row in rows], sides, BUDGET):
         sums = sums.index_add(0, batch.rows, scorer.sequence_log_probs(batch))
     return sums[: len(rows)] - sums[len(rows) :]

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from peft import LoraConfig, get_peft_model
-from peft.tuners.lora import Linear as AdaptedLinear
 from transformers.pytorch_utils import Conv1D
 
 from prefbench.config import LoraRules
@@ -19,6 +17,7 @@ from prefbench.streams import stream_seed
 from prefbench.train.forward import Scorer
 
 if TYPE_CHECKING:
+    from peft.tuners.lora import Linear as AdaptedLinear
     from transformers import PreTrainedModel
 
 EVERY_LINEAR = "all-linear"
@@ -39,6 +38,8 @@ def with_adapters(model: PreTrainedModel, rules: LoraRules, seed: int) -> PreTra
     Hu et al. 2021, arXiv 2106.09685: W x + (alpha / rank) B A x, B zero at the start, A drawn under ``seed``. Raises PrefbenchError for targets
     that name no layer.
     """
+    from peft import LoraConfig, get_peft_model  # a quarter of a second, for tracks with adapters only
+
     adapted = sharing_copy(model)
     settings = LoraConfig(
         r=rules.rank,
@@ -80,8 +81,8 @@ def adapted_layers(model: PreTrainedModel, targets: Sequence[str]) -> list[str]:
 
 
 def has_adapters(model: torch.nn.Module) -> bool:
-    """Whether any layer has one."""
-    return any(isinstance(layer, AdaptedLinear) for layer in model.modules())
+    """Whether any layer has one; peft is not imported to find that none has."""
+    return any(type(layer).__module__.startswith("peft.") for layer in model.modules())
 
 
 @torch.no_grad()
@@ -90,6 +91,8 @@ def merged(model: PreTrainedModel) -> tuple[PreTrainedModel, dict[str, torch.Ten
 
     ``model`` and the reference, whose memory it shares, stay as they are; nothing is merged in place.
     """
+    from peft.tuners.lora import Linear as AdaptedLinear
+
     plain = sharing_copy(model)
     sums: dict[str, torch.Tensor] = {}
     for name, layer in [(name, layer) for name, layer in plain.named_modules() if isinstance(layer, AdaptedLinear)]:

@@ -3,55 +3,52 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from prefbench.errors import PrefbenchError
+from prefbench.train import head
+from prefbench.train.attention import NAME, obstacle, use_attention, worthwhile_padding
 from prefbench.train.device import autocast
+from prefbench.train.head import head_logits, is_plain_linear, target_log_probs
+from prefbench.train.layout import AS_ROWS, PADDED, SHARED, Ids, Layout, MicroBatch, micro_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.utils import ModelOutput
 
-LOGIT_BYTES = 1 << 28
-"""Memory of one block of float32 logits; more response positions than fit are projected block by block and recomputed in the backward."""
-
-
-@dataclass(frozen=True)
-class MicroBatch:
-    """R sequences, padded on the right. ``rows`` are their numbers in the caller's list."""
-
-    rows: torch.Tensor  # (R,) int64
-    tokens: torch.Tensor  # (R, T) int64
-    predictors: torch.Tensor  # (N,) flat position in (R*T) whose hidden state predicts each response token
-    targets: torch.Tensor  # (N,) the response tokens
-    owner: torch.Tensor  # (N,) which of the R sequences a response token belongs to
-    prompts: torch.Tensor  # (R,) tokens of each prompt
-    lengths: torch.Tensor  # (R,) tokens of each sequence, without padding
-
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model with what its forward needs: the compute dtype, and whether its head may be applied apart from it."""
+    """A model with what its forward needs: the compute dtype, whether its head may be applied apart from it, and how tokens are laid out."""
 
     model: PreTrainedModel
     dtype: str
     split_head: bool
+    layout: Layout = AS_ROWS
 
     def copy(self) -> Scorer:
         """The same with a model of its own, to be trained."""
-        return Scorer(copy.deepcopy(self.model), self.dtype, self.split_head)
+        return dataclasses.replace(self, model=copy.deepcopy(self.model))
 
     @property
     def arithmetic(self) -> str:
-        """Compute dtype, dtype of the weights and attention implementation: what the last digits of a log-prob depend on."""
-        return f"{self.dtype} on {self.model.dtype}, {self.model.config._attn_implementation}"
+        """Compute dtype, dtype of the weights, attention implementation and layout: what the last digits of a log-prob depend on."""
+        return f"{self.dtype} on {self.model.dtype}, {self.model.config._attn_implementation}, {self.layout.name}"
+
+    def micro_batches(
+        self, prompts: Sequence[Ids], sides: Sequence[Sequence[Ids]], budget: int, order: Sequence[int] | None = None
+    ) -> list[MicroBatch]:
+        """Prompts with their answers as the model is to see them: see ``layout.micro_batches``."""
+        return micro_batches(self.layout, prompts, sides, budget, self.model.device, order)
 
     def token_log_probs(self, batch: MicroBatch) -> torch.Tensor:
         """log p of each response token given what stands before it; nats, float32, shape (N,), differentiable.
@@ -59,7 +56,7 @@ class Scorer:
         Right padding needs no mask: under causal attention no response token sees it.
         """
         with autocast(self.dtype):
-            return self.project(self.states(batch)[batch.predictors], batch.targets)
+            return self.project(self.states(batch).index_select(0, batch.predictors), batch.targets)
 
     def sequence_log_probs(self, batch: MicroBatch) -> torch.Tensor:
         """The same summed over each sequence's response, float64, shape (R,): a float32 sum over 100 tokens loses a digit."""
@@ -68,13 +65,23 @@ class Scorer:
     def distributions(self, batch: MicroBatch) -> torch.Tensor:
         """Log-probs over the whole vocabulary at each response position; nats, float64, shape (N, V)."""
         with autocast(self.dtype):
-            return torch.log_softmax(self.logits(self.states(batch)[batch.predictors]).double(), dim=-1)
+            return torch.log_softmax(self.logits(self.states(batch).index_select(0, batch.predictors)).double(), dim=-1)
 
     def run(self, batch: MicroBatch, **wanted: bool) -> ModelOutput:
         """The model without its head where that may be applied apart, else the whole model."""
         part = self.model.base_model if self.split_head else self.model
-        output: ModelOutput = part(input_ids=batch.tokens, use_cache=False, **wanted)
+        output: ModelOutput = part(input_ids=batch.tokens, use_cache=False, **self._packed(batch), **wanted)
         return output
+
+    def _packed(self, batch: MicroBatch) -> dict[str, Any]:
+        """What a model needs beside packed tokens; nothing for padded ones."""
+        if batch.packing is None:
+            return {}
+        if self.model.config._attn_implementation != NAME:
+            raise ValueError("packed tokens need a model whose layers call prefbench's attention: make_scorer sees to that")
+        # A mask of four dimensions is what transformers takes for ready-made: it hands it on, and the attention knows better.
+        unread = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=batch.tokens.device)
+        return {"position_ids": batch.packing.place[None], "attention_mask": unread, "packing": batch.packing}
 
     def states(self, batch: MicroBatch) -> torch.Tensor:
         """What the head turns into logits, or the logits themselves where it cannot be applied apart; shape (R*T, D or V)."""
@@ -90,7 +97,9 @@ class Scorer:
         return head_logits(self.model, states) if self.split_head else states
 
     def project(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """log p of each target, shape (N,); block by block where the logits would take too much memory."""
+        """log p of each target, float32, shape (N,); block by block where the logits would take too much memory."""
+        if self.split_head and is_plain_linear(self.model.get_output_embeddings()):
+            return target_log_probs(self.model, states, targets)
         return in_blocks(self._log_probs, self.model.config.get_text_config().vocab_size, states, targets)
 
     def _log_probs(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -99,7 +108,7 @@ class Scorer:
 
 def in_blocks(function: Callable[..., torch.Tensor], width: int, *rows: torch.Tensor) -> torch.Tensor:
     """``function`` of the rows, a block of at most LOGIT_BYTES (float32, ``width`` numbers a row) at a time, recomputed in the backward."""
-    block = max(1, LOGIT_BYTES // (4 * width))
+    block = max(1, head.LOGIT_BYTES // (4 * width))
     if len(rows[0]) <= block:
         return function(*rows)
     pieces = zip(*(tensor.split(block) for tensor in rows), strict=True)
@@ -119,16 +128,47 @@ def sum_by_owner(values: torch.Tensor, owner: torch.Tensor, count: int) -> torch
     return sums.index_add(0, owner, values.double())
 
 
-def head_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """Logits of hidden states: the output embedding and, where the model has one, its soft cap."""
-    logits: torch.Tensor = model.get_output_embeddings()(hidden)
-    cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-    return logits if cap is None else cap * torch.tanh(logits / cap)
-
-
 def make_scorer(model: PreTrainedModel, dtype: str) -> Scorer:
-    """A scorer whose head was compared with the model's own logits once; a model that does more behind its head is run whole."""
-    return Scorer(model, dtype, split_head=_head_matches(model))
+    """A scorer whose head and whose layout were compared with the model's own plain forward once.
+
+    A model that does more behind its head is run whole; one whose layers cannot be given packed tokens is given padded ones.
+    """
+    padded = Scorer(model, dtype, _head_matches(model))
+    return dataclasses.replace(padded, layout=_fastest_layout(padded))
+
+
+def _fastest_layout(padded: Scorer) -> Layout:
+    """Shared prompts where the model can be given them, else padding, with the reason."""
+    model = padded.model
+    if reason := obstacle(model):
+        return Layout(PADDED, reason=reason)
+    shared = dataclasses.replace(padded, layout=Layout(SHARED, worthwhile_padding(model)))
+    before = model.config._attn_implementation
+    use_attention(model, NAME)
+    if _score_alike(padded, shared):
+        return shared.layout
+    use_attention(model, before)
+    return Layout(PADDED, reason=f"{type(model).__name__} gives other log-probs for packed tokens")
+
+
+@torch.no_grad()
+def _score_alike(padded: Scorer, shared: Scorer) -> bool:
+    """Whether two small pairs have the same log-probs in either layout."""
+    known = padded.model.config.get_text_config().vocab_size
+    prompts, sides = [[1, 2, 3, 4], [5, 6]], [[[7, 8, 9], [10, 11]], [[12, 13], [14, 15, 16, 17]]]
+
+    def scores(scorer: Scorer) -> torch.Tensor:
+        (batch,) = scorer.micro_batches(
+            [_modulo(ids, known) for ids in prompts], [[_modulo(ids, known) for ids in side] for side in sides], 100
+        )
+        return scorer.sequence_log_probs(batch)[batch.rows.argsort()]
+
+    tolerance = 1e-4 if padded.model.dtype == torch.float32 and padded.dtype == "float32" else 5e-2
+    return torch.allclose(scores(padded), scores(shared), rtol=tolerance, atol=tolerance)
+
+
+def _modulo(ids: Sequence[int], known: int) -> list[int]:
+    return [token % known for token in ids]
 
 
 @torch.no_grad()
@@ -144,6 +184,33 @@ def _head_matches(model: PreTrainedModel) -> bool:
     return torch.allclose(whole.float(), apart.float(), rtol=1e-4, atol=1e-4)
 
 
+# ---------------------------------------------------------------- many answers, without gradient
+
+
+@torch.inference_mode()
+def summed_log_probs(scorer: Scorer, prompts: Sequence[Ids], sides: Sequence[Sequence[Ids]], budget: int) -> np.ndarray:
+    """log p of each answer on each side, nats, float64, shape (len(sides), len(prompts)). Raises PrefbenchError for unknown tokens."""
+    refuse_unknown_tokens(scorer.model, prompts, *sides)
+    sums = np.empty(len(sides) * len(prompts))
+    for batch in scorer.micro_batches(prompts, sides, budget):
+        sums[batch.rows.cpu().numpy()] = scorer.sequence_log_probs(batch).cpu().numpy()
+    return sums.reshape(len(sides), len(prompts))
+
+
+@torch.inference_mode()
+def per_token_log_probs(scorer: Scorer, prompts: Sequence[Ids], sides: Sequence[Sequence[Ids]], budget: int) -> list[list[np.ndarray]]:
+    """The same token by token, float32: for each side an array per answer."""
+    refuse_unknown_tokens(scorer.model, prompts, *sides)
+    found = [[np.empty(0, dtype=np.float32)] * len(prompts) for _ in sides]
+    for batch in scorer.micro_batches(prompts, sides, budget):
+        ends = np.cumsum([span.answer_length for span in batch.spans])
+        pieces = np.split(scorer.token_log_probs(batch).cpu().numpy(), ends[:-1])
+        for row, piece in zip(batch.rows.tolist(), pieces, strict=True):
+            side, prompt = divmod(row, len(prompts))
+            found[side][prompt] = piece
+    return found
+
+
 def refuse_unknown_tokens(model: PreTrainedModel, *texts: Sequence[Sequence[int]]) -> None:
     """Raise PrefbenchError for a token id that the model has no embedding for: on a GPU it would end the process, and name nothing."""
     known = model.get_input_embeddings().weight.shape[0]
@@ -154,40 +221,6 @@ def refuse_unknown_tokens(model: PreTrainedModel, *texts: Sequence[Sequence[int]
             "take model and tokenizer from one folder, or model.resize_token_embeddings(len(tokenizer)) before it is tuned",
             exit_code=1,
         )
-
-
-def micro_batches(
-    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], budget: int, target: torch.device
-) -> list[MicroBatch]:
-    """Sequences sorted by length and cut into batches of at most ``budget`` tokens, padding included; one sequence may exceed it alone."""
-    lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    groups: list[list[int]] = []
-    for row in order:
-        if groups and (len(groups[-1]) + 1) * lengths[row] <= budget:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return [_collate(group, prompts, responses, target) for group in groups]
-
-
-def _collate(group: list[int], prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], target: torch.device) -> MicroBatch:
-    width = max(len(prompts[row]) + len(responses[row]) for row in group)
-    tokens: list[list[int]] = []
-    predictors: list[int] = []
-    targets: list[int] = []
-    owner: list[int] = []
-    prompt_lengths = [len(prompts[row]) for row in group]
-    lengths = [len(prompts[row]) + len(responses[row]) for row in group]
-    for place, row in enumerate(group):
-        prompt, response = prompts[row], responses[row]
-        tokens.append([*prompt, *response, *[0] * (width - len(prompt) - len(response))])
-        first = place * width + len(prompt) - 1
-        predictors += range(first, first + len(response))
-        targets += response
-        owner += [place] * len(response)
-    columns = (group, tokens, predictors, targets, owner, prompt_lengths, lengths)
-    return MicroBatch(*(torch.tensor(values).to(target, non_blocking=True) for values in columns))
 
 
 @contextmanager

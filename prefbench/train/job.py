@@ -14,7 +14,8 @@ from prefbench.config import TrainRules
 from prefbench.data.tokens import TokenPairs
 from prefbench.errors import PrefbenchError
 from prefbench.streams import stream_seed
-from prefbench.train.forward import MicroBatch, Scorer, micro_batches, without_dropout
+from prefbench.train.forward import Scorer, without_dropout
+from prefbench.train.layout import Ids, MicroBatch, to_device
 from prefbench.train.statistics import OF_SEQUENCES, sequence_names
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class PairData:
         return PairData(self.tokens.take(rows), self.reference_chosen[chosen], self.reference_rejected[chosen], columns)
 
 
+TWO_PASS, KEPT = "two-pass", "kept"
+"""How a scheduler's choice is trained on: by a forward of its own, or through the graphs that were made when the pool was scored."""
+
+
 @dataclass(frozen=True)
 class TrainJob:
     """One policy to train in place, and everything that decides how. ``reference`` is run only for what an objective ``wants``."""
@@ -54,6 +59,8 @@ class TrainJob:
     report: Callable[[Mapping[str, Any]], None] = lambda _: None
     checkpoint: Checkpoint | None = None
     reference: Scorer | None = None
+    selection: str = TWO_PASS
+    compiled: bool = False
 
     def progress(self, step: int) -> float:
         """From 0 at the first step to 1 at the last."""
@@ -65,26 +72,17 @@ class TrainJob:
         return min(self.rules.pool, len(self.data))
 
 
-def pair_micro_batches(job: TrainJob, ids: np.ndarray) -> list[MicroBatch]:
-    """The chosen answers of K pairs as sequences 0..K-1, the rejected as K..2K-1, cut into micro-batches."""
-    return _micro_batches(job, ids, ids)
+def pair_micro_batches(job: TrainJob, ids: np.ndarray, budget: int | None = None, order: Sequence[int] | None = None) -> list[MicroBatch]:
+    """The chosen answers of K pairs as sequences 0..K-1, the rejected as K..2K-1, cut into micro-batches of the track's size or another."""
+    heads, sides = _tokens_of(job, ids, ids)
+    return job.scorer.micro_batches(heads, sides, budget or job.rules.micro_batch_tokens, order)
 
 
-def _micro_batches(job: TrainJob, prompts: np.ndarray, answers: np.ndarray) -> list[MicroBatch]:
-    """The answers of some pairs behind the prompts of as many."""
+def _tokens_of(job: TrainJob, prompts: np.ndarray, answers: np.ndarray) -> tuple[list[Ids], list[list[Ids]]]:
+    """Some pairs' prompts, and the answers of as many on either side."""
     tokens = job.data.tokens
-    heads = [tokens.prompt_ids[i] for i in prompts]
-    responses = [tokens.chosen_ids[i] for i in answers] + [tokens.rejected_ids[i] for i in answers]
-    return micro_batches(heads * 2, responses, job.rules.micro_batch_tokens, job.scorer.model.device)
-
-
-def gather(graphs: list[tuple[MicroBatch, torch.Tensor]], count: int) -> torch.Tensor:
-    """Values of all micro-batches in the order of their sequences, detached, float64, shape (count, S)."""
-    values = graphs[0][1]
-    leaves = torch.empty((count, values.shape[1]), dtype=torch.float64, device=values.device)
-    for micro, found in graphs:
-        leaves[micro.rows] = found.detach()
-    return leaves
+    sides: list[list[Ids]] = [[ids[i] for i in answers] for ids in (tokens.chosen_ids, tokens.rejected_ids)]
+    return [tokens.prompt_ids[i] for i in prompts], sides
 
 
 @torch.no_grad()
@@ -100,7 +98,7 @@ def mismatched_log_ratios(job: TrainJob, ids: np.ndarray) -> torch.Tensor | None
         )
     ratios = torch.empty(2 * len(ids), dtype=torch.float64, device=job.scorer.model.device)
     with without_dropout(job.scorer.model):
-        for micro in _micro_batches(job, ids, np.roll(ids, 1)):
+        for micro in job.scorer.micro_batches(*_tokens_of(job, ids, np.roll(ids, 1)), job.rules.micro_batch_tokens):
             ratios[micro.rows] = job.scorer.sequence_log_probs(micro) - job.reference.sequence_log_probs(micro)
     return ratios.reshape(2, len(ids)).mean(dim=0)
 
@@ -110,7 +108,7 @@ def pair_batch(job: TrainJob, ids: np.ndarray, leaves: torch.Tensor, step: int, 
     data, size = job.data, len(ids)
 
     def tensor(values: Any) -> torch.Tensor:
-        return torch.as_tensor(values, dtype=torch.float64).to(leaves.device)
+        return to_device(values, leaves.device, torch.float64)
 
     return PairBatch(
         policy_chosen=leaves[:size, 0],

@@ -12,6 +12,7 @@ import torch
 from prefbench.api import PairBatch
 from prefbench.data.tokens import TokenPairs
 from prefbench.errors import PrefbenchError
+from prefbench.train.layout import to_device
 
 EVERY = 10
 """Steps between two readings of the device."""
@@ -53,18 +54,26 @@ class StepLog:
         flipped = np.array([pair.columns.get("flipped", 0.0) for pair in tokens.pairs]) == 1.0
         return cls(bucket, answers + 2 * prompts, flipped)
 
-    def add(self, step: int, picked: np.ndarray, batch: PairBatch, loss: torch.Tensor, gradient: torch.Tensor) -> None:
+    def add(self, step: int, picked: np.ndarray, batch: PairBatch, losses: torch.Tensor, gradient: torch.Tensor) -> None:
         """One step's numbers, kept on the device: reading them now would make the host wait for it."""
         size = len(picked)
-        self.pairs_forward += size
         self.pairs_backward += size
         self.tokens += int(self.tokens_per_pair[picked].sum())
         self.flipped_trained += int(self.flipped[picked].sum())
         pulls = ((gradient[:size] != 0) | (gradient[size:] != 0)).any(dim=1).double()
-        bucket = torch.from_numpy(self.bucket[picked]).to(pulls.device)
-        by_length = [pulls[bucket == i].mean() for i in range(len(BUCKETS))]  # NaN where a step has no such pair
+        # By place, and not by a mask, whose size a GPU would have to tell first; NaN where a step has no such pair.
+        places = [np.flatnonzero(self.bucket[picked] == i) for i in range(len(BUCKETS))]
+        by_length = [pulls.index_select(0, to_device(place, pulls.device)).mean() for place in places]
         away = -(batch.chosen_log_ratio + batch.rejected_log_ratio).mean() / 2
-        values = [loss, batch.margin.mean(), batch.chosen_log_ratio.mean(), batch.policy_chosen.mean(), away, pulls.mean(), *by_length]
+        values = [
+            losses.mean(),
+            batch.margin.mean(),
+            batch.chosen_log_ratio.mean(),
+            batch.policy_chosen.mean(),
+            away,
+            pulls.mean(),
+            *by_length,
+        ]
         self._waiting.append((step, torch.stack([value.detach() for value in values])))
 
     def note(self, offered: np.ndarray, told: Mapping[str, float]) -> None:

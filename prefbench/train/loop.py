@@ -11,14 +11,16 @@ import torch
 from prefbench.api import PairBatch
 from prefbench.config import TrainRules
 from prefbench.engine.tasks import TaskStoppedError
+from prefbench.train.ahead import Ahead
 from prefbench.train.checked import checked_losses
-from prefbench.train.job import TrainJob, gather, mismatched_log_ratios, pair_batch, pair_micro_batches
+from prefbench.train.compiled import compile_layers
+from prefbench.train.graphs import Graph, gather, graphs_of, narrowed, pull
+from prefbench.train.job import TrainJob, mismatched_log_ratios, pair_batch, pair_micro_batches
 from prefbench.train.log import StepLog
 from prefbench.train.meter import Clocks
-from prefbench.train.recompute import recompute_layers, recomputed_values
+from prefbench.train.recompute import recompute_layers
 from prefbench.train.selection import choose, rehearse, score_pool, selected_size
 from prefbench.train.state import LoopState
-from prefbench.train.statistics import sequence_names, sequence_values
 
 
 class DivergedError(Exception):
@@ -38,32 +40,50 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
     model.train()
     if rules.gradient_checkpointing:
         recompute_layers(model)
+    if job.compiled:
+        compile_layers(model)
     size = selected_size(job.scheduler, job.pool)
-    state = LoopState.fresh(job, clocks)
+    state, ahead = LoopState.fresh(job, clocks), Ahead(job)
     if not (job.checkpoint and job.checkpoint.resume(state)):
         rehearse(state, size)
 
     for step in range(state.step, rules.steps):
-        # ---------------------------------------------------------------- pool: n pairs, scored without gradient where the scheduler asks
+        # ---------------------------------------------------------------- pool: n pairs, scored where the scheduler asks for it
         ids = state.next_pool()
-        pool = score_pool(state, ids, step)
+        pool, graphs = score_pool(state, ids, step)
 
         # ---------------------------------------------------------------- select: K of n, after the scheduler saw how the last choice turned out
-        picked = ids[choose(state, pool, size)]
+        chosen = choose(state, pool, size)
+        picked, divisor = ids[chosen], len(ids) if job.scheduler.divisor == "offered" else size
 
         with clocks.time("train"):
-            # ------------------------------------------------------------ forward, objective, backward: gradients of the mean loss of the K pairs
-            state.optimiser.zero_grad(set_to_none=True)
-            batch, loss, pulls = accumulate_gradients(job, picked, step, divisor=len(ids) if job.scheduler.divisor == "offered" else size)
+            # ------------------------------------------------------------ forward of the K pairs, or what of the pool's leads to them
+            with clocks.part("data"):
+                micros = [] if graphs else ahead.take(picked)
+                ahead.begin(state.upcoming())
+            with clocks.part("forward"):
+                if graphs:
+                    graphs = narrowed(graphs, chosen, len(ids))
+                else:
+                    graphs = graphs_of(job, micros)
+                    state.log.pairs_forward += size
+
+            # ------------------------------------------------------------ objective, backward: gradients of the mean loss of the K pairs
+            with clocks.part("backward"):
+                state.optimiser.zero_grad(set_to_none=True)
+                batch, losses, pulls = accumulate_gradients(job, picked, step, graphs, divisor)
+                del graphs  # nothing of this step's forward is alive during the next one's
 
             # ------------------------------------------------------------ update
-            torch.nn.utils.clip_grad_norm_(model.parameters(), rules.clip)
-            for group in state.optimiser.param_groups:
-                group["lr"] = job.learning_rate * learning_rate_factor(step, rules)
-            state.optimiser.step()
+            with clocks.part("optimiser"):
+                torch.nn.utils.clip_grad_norm_(model.parameters(), rules.clip)
+                for group in state.optimiser.param_groups:
+                    group["lr"] = job.learning_rate * learning_rate_factor(step, rules)
+                state.optimiser.step()
 
         # ---------------------------------------------------------------- log: kept on the device, read every few steps
-        state.log.add(step, picked, batch, loss, pulls)
+        state.log.add(step, picked, batch, losses, pulls)
+        state.seen.remember_trained(picked, batch, losses)
         state.log.note(ids, diagnostics(job))
         state.step = step + 1
         tell_and_keep(state, reading=state.log.due(step, rules.steps))
@@ -110,26 +130,25 @@ def read_log(state: LoopState) -> None:
 
 
 def accumulate_gradients(
-    job: TrainJob, ids: np.ndarray, step: int, divisor: int | None = None
+    job: TrainJob, ids: np.ndarray, step: int, graphs: list[Graph] | None = None, divisor: int | None = None
 ) -> tuple[PairBatch, torch.Tensor, torch.Tensor]:
-    """Add the gradient of the pairs' mean loss to the policy's; the batch, the loss, and the loss's gradient by sequence, shape (2K, S).
+    """Add the gradient of the pairs' mean loss to the policy's; the batch, the losses (K,), and the mean's gradient by sequence, shape (2K, S).
 
-    With a ``divisor`` other than K the gradient is that of the summed loss over it; the loss that is told stays the mean.
+    With a ``divisor`` other than K the gradient is that of the summed loss over it. ``graphs`` lead to the numbers of the pairs' sequences,
+    log-probs first; without them a forward is run.
 
-    The numbers of all sequences, log-probs first, are leaves of one batch, so that an objective that couples pairs sees all of them at once;
-    the leaves' gradient is then passed back through each micro-batch's graph, which was kept or is made again, as the track says.
+    The numbers of all sequences are leaves of one batch, so that an objective that couples pairs sees all of them at once; the leaves' gradient is
+    then passed back through each micro-batch's graph, which was kept or is made again, as the track says.
     """
-    names, micros = sequence_names(job.objective.wants), pair_micro_batches(job, ids)
-    values_of = recomputed_values if job.rules.gradient_accumulation else sequence_values
-    graphs = [(micro, values_of(job.scorer, job.reference, names, micro)) for micro in micros]
+    graphs = graphs or graphs_of(job, pair_micro_batches(job, ids))
     leaves = gather(graphs, 2 * len(ids)).requires_grad_()
     mismatched = mismatched_log_ratios(job, ids)
     batch = pair_batch(job, ids, leaves, step, mismatched)
     job.objective.update(pair_batch(job, ids, leaves.detach(), step, mismatched))
-    loss = checked_losses(job.objective, job.objective.per_pair(batch), len(ids)).mean()
-    (pulls,) = torch.autograd.grad(loss if divisor in (None, len(ids)) else loss * (len(ids) / divisor), leaves)
-    torch.autograd.backward([values for _, values in graphs], [pulls[micro.rows] for micro, _ in graphs])
-    return batch, loss.detach(), pulls
+    losses = checked_losses(job.objective, job.objective.per_pair(batch), len(ids))
+    (pulls,) = torch.autograd.grad(losses.mean() if divisor in (None, len(ids)) else losses.sum() / divisor, leaves)
+    pull(graphs, pulls)
+    return batch, losses.detach(), pulls
 
 
 def learning_rate_factor(step: int, rules: TrainRules) -> float:

@@ -10,7 +10,8 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from prefbench.errors import PrefbenchError
-from prefbench.train.forward import MicroBatch, Scorer
+from prefbench.train.forward import Scorer
+from prefbench.train.layout import MicroBatch
 from prefbench.train.statistics import sequence_values
 
 if TYPE_CHECKING:

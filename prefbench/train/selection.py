@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,11 +16,21 @@ from prefbench.schedulers.draws import share_of
 from prefbench.streams import stream
 from prefbench.train.checked import checked_losses, checked_selection
 from prefbench.train.device import autocast
-from prefbench.train.forward import MicroBatch, without_dropout
-from prefbench.train.job import TrainJob, gather, mismatched_log_ratios, pair_batch, pair_micro_batches
+from prefbench.train.forward import without_dropout
+from prefbench.train.graphs import Graph, gather, kept_tokens
+from prefbench.train.job import KEPT, TrainJob, mismatched_log_ratios, pair_batch, pair_micro_batches
+from prefbench.train.layout import AS_ROWS
 from prefbench.train.log import EVERY
+from prefbench.train.seen import takes_stale
 from prefbench.train.state import LoopState
 from prefbench.train.statistics import HIDDEN_STATES, mean_hidden_states, sequence_names, sequence_values
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Wish for the graphs of a scoring; ``order`` is the one in which pairs are put into micro-batches, None the usual."""
+
+    order: list[int] | None = None
 
 
 def selected_size(scheduler: Scheduler, pool: int) -> int:
@@ -25,45 +38,82 @@ def selected_size(scheduler: Scheduler, pool: int) -> int:
     return share_of(pool, scheduler.ratio)
 
 
-def score_pool(state: LoopState, ids: np.ndarray, step: int) -> Pool:
-    """The pool as the scheduler sees it; its statistics cost one forward without gradient, and nothing when it wants none."""
+def score_pool(state: LoopState, ids: np.ndarray, step: int) -> tuple[Pool, list[Graph]]:
+    """The pool as the scheduler sees it, and the graphs of its pairs where they are kept for the backward.
+
+    Its statistics cost one forward, and nothing when it wants none; of those that it takes stale, pairs that were never seen alone are scored.
+    """
     job = state.job
     columns = {name: job.data.columns[name][ids] for name in job.scheduler.needs}
-    statistics: dict[str, np.ndarray] = {}
-    if job.scheduler.wants:
+    if not job.scheduler.wants:
+        return Pool(ids, columns, {}, job.progress(step)), []
+    if takes_stale(job.scheduler):
+        return Pool(ids, columns, _stale_statistics(state, ids, step), job.progress(step)), []
+    keep = job.selection == KEPT
+    # A forward whose graphs are kept is training's own.
+    with state.clocks.time("train" if keep else "select"), state.clocks.part("forward") if keep else nullcontext():
+        statistics, graphs = pool_statistics(job, ids, step, Keep(state.seen.order(ids)) if keep else None)
+    state.seen.remember(ids, statistics)
+    state.log.pairs_forward += len(ids)
+    return Pool(ids, columns, statistics, job.progress(step)), graphs
+
+
+def _stale_statistics(state: LoopState, ids: np.ndarray, step: int) -> dict[str, np.ndarray]:
+    """What the scheduler wants as it was when each pair was last scored or trained on."""
+    wants = state.job.scheduler.wants
+    if len(new := ids[state.seen.unknown(ids)]):
         with state.clocks.time("select"):
-            statistics = pool_statistics(job, ids, step)
-        state.log.pairs_forward += len(ids)
-    return Pool(ids, columns, statistics, job.progress(step))
+            state.seen.remember(new, pool_statistics(state.job, new, step)[0])
+        state.log.pairs_forward += len(new)
+    return {name: state.seen.values[name][ids] for name in wants}
 
 
-@torch.no_grad()
-def pool_statistics(job: TrainJob, ids: np.ndarray, step: int) -> dict[str, np.ndarray]:
-    """What the scheduler wants of a pool under the policy as it is; no graph is left behind."""
-    wants, names = job.scheduler.wants, sequence_names(job.objective.wants)
-    kinds = [kind for kind in HIDDEN_STATES if kind in wants]
-    values: list[tuple[MicroBatch, torch.Tensor]] = []
-    states: dict[str, list[tuple[MicroBatch, torch.Tensor]]] = {kind: [] for kind in kinds}
-    with without_dropout(job.scorer.model):
-        for micro in pair_micro_batches(job, ids):
-            with autocast(job.scorer.dtype):
-                output = job.scorer.run(micro, output_hidden_states=bool(kinds))
-            values.append((micro, sequence_values(job.scorer, job.reference, names, micro, output)))
-            for kind in kinds:
-                states[kind].append((micro, mean_hidden_states(output, micro, padded=kind != "hidden_states")))
-        batch = pair_batch(job, ids, gather(values, 2 * len(ids)), step, mismatched_log_ratios(job, ids))
+def pool_statistics(job: TrainJob, ids: np.ndarray, step: int, keep: Keep | None = None) -> tuple[dict[str, np.ndarray], list[Graph]]:
+    """What the scheduler wants of a pool under the policy as it is; with the graphs that led there if they are to be kept, else none is left."""
+    with torch.set_grad_enabled(keep is not None), nullcontext() if keep else without_dropout(job.scorer.model):
+        graphs, states = _scored(job, ids, keep)
+    with torch.no_grad():
+        found = _wanted(job, ids, step, graphs, states)
+    return found, graphs if keep else []
+
+
+def _scored(job: TrainJob, ids: np.ndarray, keep: Keep | None) -> tuple[list[Graph], dict[str, list[tuple[Graph, torch.Tensor]]]]:
+    """A graph per micro-batch, and the mean hidden states of its sequences by kind."""
+    names = sequence_names(job.objective.wants)
+    kinds = [kind for kind in HIDDEN_STATES if kind in job.scheduler.wants]
+    # Means over padding need some: those of the authors' code are what its micro-batches, one row per sequence, happen to be.
+    scorer = dataclasses.replace(job.scorer, layout=AS_ROWS) if "padded_hidden_states" in kinds else job.scorer
+    graphs: list[Graph] = []
+    states: dict[str, list[tuple[Graph, torch.Tensor]]] = {kind: [] for kind in kinds}
+    scored = dataclasses.replace(job, scorer=scorer)
+    micros = pair_micro_batches(scored, ids, kept_tokens(job), keep.order) if keep else pair_micro_batches(scored, ids)
+    for micro in micros:
+        with autocast(job.scorer.dtype):
+            output = job.scorer.run(micro, output_hidden_states=bool(kinds))
+        graphs.append(Graph.of(micro, sequence_values(job.scorer, job.reference, names, micro, output)))
+        for kind in kinds:
+            with torch.no_grad():
+                states[kind].append((graphs[-1], mean_hidden_states(output, micro, padded=kind != "hidden_states")))
+    return graphs, states
+
+
+def _wanted(
+    job: TrainJob, ids: np.ndarray, step: int, graphs: list[Graph], states: dict[str, list[tuple[Graph, torch.Tensor]]]
+) -> dict[str, np.ndarray]:
+    """The statistics by name, on the host."""
+    batch = pair_batch(job, ids, gather(graphs, 2 * len(ids)), step, mismatched_log_ratios(job, ids))
     found: dict[str, Callable[[], torch.Tensor]] = {
         "loss": lambda: checked_losses(job.objective, job.objective.per_pair(batch), len(ids)).double(),
         "margin": lambda: batch.margin,
         "chosen_log_prob": lambda: batch.policy_chosen,
         **{kind: partial(by_pair, parts) for kind, parts in states.items()},
     }
-    return {name: found[name]().cpu().numpy() for name in wants}
+    return {name: found[name]().cpu().numpy() for name in job.scheduler.wants}
 
 
-def by_pair(parts: list[tuple[MicroBatch, torch.Tensor]]) -> torch.Tensor:
+def by_pair(parts: list[tuple[Graph, torch.Tensor]]) -> torch.Tensor:
     """Numbers of micro-batches' sequences as (K, 2, ...): a pair's chosen sequence, then its rejected."""
-    rows = torch.cat([micro.rows for micro, _ in parts])
+    rows = torch.cat([graph.places() for graph, _ in parts])
     ordered = torch.cat([values for _, values in parts])[torch.argsort(rows)]
     return torch.stack(ordered.chunk(2), dim=1)
 
@@ -83,6 +133,7 @@ def rehearse(state: LoopState, size: int) -> None:
     """Before the first step: pools are offered and observed while the policy stays as it is. Their order moves that of no training pool."""
     pools = state.epochs.pools(stream(state.job.seed, "rehearse"))
     for number in range(state.job.scheduler.rehearsals):
-        choose(state, score_pool(state, next(pools), 0), size)
+        pool, _ = score_pool(state, next(pools), 0)
+        choose(state, pool, size)
         if number % EVERY == 0:
             state.job.report({})

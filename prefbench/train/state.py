@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prefbench.api import Pool
+from prefbench.api import Pool, Scheduler
 from prefbench.store.sealed import read_or_set_aside, read_tensors, write_tensors
 from prefbench.streams import stream, stream_seed
 from prefbench.train.checked import checked_pool
@@ -20,9 +20,10 @@ from prefbench.train.job import TrainJob
 from prefbench.train.log import StepLog
 from prefbench.train.meter import Clocks
 from prefbench.train.pools import Epochs
+from prefbench.train.seen import Seen
 from prefbench.train.tree import flatten, unflatten
 
-TREE_VERSION = 2
+TREE_VERSION = 3
 """Raised when a checkpoint's tree changes its meaning: an older one is passed over."""
 SHARE = 0.02
 """Of the training time that may go into writing checkpoints."""
@@ -32,7 +33,7 @@ SHARE = 0.02
 class LoopState:
     """A training run between two steps; ``step`` is the next one, ``previous`` the pool and the choice that the scheduler has yet to observe.
 
-    ``drawn`` counts the pools that were taken from the epochs: a scheduler may draw its own.
+    ``drawn`` counts the pools that were taken from the epochs: a scheduler may draw its own; ``waiting`` is one that was looked at, and not taken.
     """
 
     job: TrainJob
@@ -43,8 +44,10 @@ class LoopState:
     pool_rng: np.random.Generator
     log: StepLog
     clocks: Clocks
+    seen: Seen
     step: int = 0
     drawn: int = 0
+    waiting: np.ndarray | None = None
     previous: tuple[Pool, np.ndarray] | None = None
 
     @classmethod
@@ -62,6 +65,7 @@ class LoopState:
             pool_rng=stream(job.seed, "pool", job.scheduler.name),
             log=StepLog.for_pairs(job.data.tokens),
             clocks=clocks,
+            seen=Seen.of(job),
         )
 
     def next_pool(self) -> np.ndarray:
@@ -72,7 +76,16 @@ class LoopState:
         if own is not None:
             return checked_pool(scheduler, own, size, len(self.job.data))
         self.drawn += 1
-        return next(self.pools)
+        known, self.waiting = self.waiting, None
+        return next(self.pools) if known is None else known
+
+    def upcoming(self) -> np.ndarray | None:
+        """The pool after this one; None where the scheduler draws its own, which it does when it is due."""
+        if type(self.job.scheduler).next_pool is not Scheduler.next_pool:
+            return None
+        if self.waiting is None:
+            self.waiting = next(self.pools)
+        return self.waiting
 
     # ---------------------------------------------------------------- to a tree and back
 
@@ -90,6 +103,7 @@ class LoopState:
             "scheduler": self.job.scheduler.state_dict(),
             "previous": None if self.previous is None else [vars(self.previous[0]), self.previous[1]],
             "log": self.log.state_dict(),
+            "seen": self.seen.values,
             "seconds": self.clocks.seconds,
         }
 
@@ -107,6 +121,7 @@ class LoopState:
         self.job.scheduler.load_state_dict(tree["scheduler"])
         self.previous = None if tree["previous"] is None else (Pool(**tree["previous"][0]), tree["previous"][1])
         self.log.load_state_dict(tree["log"])
+        self.seen.values = tree["seen"]
         self.clocks.seconds |= tree["seconds"]
 
 

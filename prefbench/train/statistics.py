@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from prefbench.train.device import autocast
-from prefbench.train.forward import MicroBatch, Scorer, in_blocks, sum_by_owner, sum_by_sequence
+from prefbench.train.forward import Scorer, in_blocks, sum_by_owner, sum_by_sequence
+from prefbench.train.layout import MicroBatch, to_device
 
 if TYPE_CHECKING:
     from transformers.utils import ModelOutput
@@ -38,7 +39,7 @@ def sequence_values(
     """
     with autocast(scorer.dtype):
         states = scorer.states(batch) if output is None else scorer.states_of(output)
-        answers = states[batch.predictors]
+        answers = states.index_select(0, batch.predictors)
         columns = [sum_by_sequence(scorer.project(answers, batch.targets), batch)]
         for name in names[1:]:
             if name == "prompt_log_prob":
@@ -56,11 +57,11 @@ def _width(scorer: Scorer) -> int:
 
 def _prompt_log_probs(scorer: Scorer, states: torch.Tensor, batch: MicroBatch) -> torch.Tensor:
     """log p of every prompt token but the first, summed; float64, shape (R,)."""
-    count, width = batch.tokens.shape
-    places = torch.arange(width, device=states.device)[None] < (batch.prompts - 1)[:, None]
-    predictors = places.flatten().nonzero().squeeze(1)
-    values = scorer.project(states[predictors], batch.tokens.flatten()[predictors + 1])
-    return sum_by_owner(values, predictors // width, count)
+    places = [place for span in batch.spans for place in range(span.prompt, span.prompt + span.prompt_length - 1)]
+    owner = [number for number, span in enumerate(batch.spans) for _ in range(span.prompt_length - 1)]
+    predictors = to_device(places, states.device)
+    values = scorer.project(states.index_select(0, predictors), batch.tokens.flatten()[predictors + 1])
+    return sum_by_owner(values, to_device(owner, states.device), len(batch.rows))
 
 
 def _collision(scorer: Scorer, states: torch.Tensor) -> torch.Tensor:
@@ -74,7 +75,7 @@ def _divergence(scorer: Scorer, reference: Scorer | None, states: torch.Tensor, 
         raise ValueError("a KL needs the job's reference")
     known = reference
     with torch.no_grad():
-        fixed = known.states(batch)[batch.predictors]
+        fixed = known.states(batch).index_select(0, batch.predictors)
 
     def divergence(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         policy = torch.log_softmax(scorer.logits(own).float(), dim=-1)
@@ -90,9 +91,21 @@ HIDDEN_STATES = ("hidden_states", "padded_hidden_states")
 
 
 def mean_hidden_states(output: ModelOutput, batch: MicroBatch, padded: bool) -> torch.Tensor:
-    """What each block gives, averaged over a sequence's tokens, or over the width of the micro-batch; float32, shape (R, L, D)."""
+    """What each block gives, averaged over a sequence's tokens, or over the width of the micro-batch; float32, shape (R, L, D).
+
+    Raises ValueError for the latter where there is no such width, because tokens are packed.
+    """
     blocks: Sequence[torch.Tensor] = output.hidden_states[1:]  # the first is the embedding's
-    width = batch.tokens.shape[1]
-    lengths = torch.full_like(batch.lengths, width) if padded else batch.lengths
-    mask = (torch.arange(width, device=lengths.device)[None] < lengths[:, None]).float()[..., None]
-    return torch.stack([(block.float() * mask).sum(dim=1) / lengths[:, None] for block in blocks], dim=1)
+    if padded:
+        if batch.packing is not None:
+            raise ValueError("means over padding need padded tokens")
+        return torch.stack([block.float().mean(dim=1) for block in blocks], dim=1)
+    device, sequences = blocks[0].device, len(batch.spans)
+    places = to_device([place for span in batch.spans for place in span.positions()], device)
+    lengths = [span.prompt_length + span.answer_length for span in batch.spans]
+    owner = to_device([number for number, length in enumerate(lengths) for _ in range(length)], device)
+    sums = [torch.zeros(sequences, block.shape[-1], device=device) for block in blocks]
+    means = [
+        total.index_add(0, owner, block.flatten(0, 1).float().index_select(0, places)) for total, block in zip(sums, blocks, strict=True)
+    ]
+    return torch.stack(means, dim=1) / to_device(lengths, device)[:, None, None]

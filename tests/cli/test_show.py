@@ -175,7 +175,7 @@ def test_without_a_name_a_line_about_each(declares: tuple[str, str]) -> None:
     rows = {row["name"]: row for row in json.loads(invoke(*declares, "--format", "json").stdout)}
     assert {"dpo", "uniform", "gap", "kept", "hard"} <= set(rows)
     assert rows["gap"]["definition"] == "A loss with all that an objective can declare.\nx = 1\ny = 2"
-    assert rows["loss-ranked"]["options"] == ["order = 'high'", "ratio = 0.5"]
+    assert rows["loss-ranked"]["options"] == ["order = 'high'", "ratio = 0.5", "stale = False"]
     assert rows["asked"]["options"] == ["column"]
 
 

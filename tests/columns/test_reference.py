@@ -19,7 +19,7 @@ class Counting:
 
     def __init__(self, seed: int = 0) -> None:
         self.scorer, self.forwards = make_scorer(tiny_llama(seed), "float32"), 0
-        self.model, self.arithmetic = self.scorer.model, self.scorer.arithmetic
+        self.model, self.arithmetic, self.micro_batches = self.scorer.model, self.scorer.arithmetic, self.scorer.micro_batches
 
     def token_log_probs(self, batch):
         self.forwards += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from prefbench.prefworld.tokenizer import build_tokenizer
 def test_gradients_are_those_of_one_padded_batch_in_transformers() -> None:
     texts = list(islice(base_corpus(0), 20))
     model, plain = base.new_model(0), base.new_model(0)
-    loss = base._accumulate(model, [base._encode(text) for text in texts], answers_only=False)
+    with ThreadPoolExecutor(2) as threads:
+        loss = base._set_gradients(model, [base._encode(text) for text in texts], answers_only=False, threads=threads)
 
     rows = build_tokenizer()(texts, padding=True, padding_side="right", return_tensors="pt")
     labels = rows["input_ids"].masked_fill(rows["attention_mask"] == 0, -100)
@@ -50,6 +52,18 @@ def test_training_lowers_the_loss_and_repeats_exactly(tmp_path: Path, monkeypatc
     assert torch.equal(weights, trained(tmp_path / "b", 12, lambda _: None))
     first, *_, last = (float(line.split()[-1]) for line in lines)
     assert last < first - 0.5
+
+
+def test_the_weights_are_those_of_a_machine_with_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    side_by_side = trained(tmp_path / "many", 6, lambda _: None)
+    monkeypatch.setattr("prefbench.train.device.usable_cores", lambda: 1)
+    assert torch.equal(side_by_side, trained(tmp_path / "one", 6, lambda _: None))
+
+
+def test_a_batch_is_cut_into_parts_of_as_many_tokens_whose_texts_are_of_one_length() -> None:
+    batch = [np.zeros(length) for length in (1, 2, 3, 4, 5, 5, 10, 10, 20, 20)]
+    assert [[len(ids) for ids in batch[rows]] for rows in base._parts(batch)] == [[1, 2, 3, 4, 5, 5], [10, 10], [20], [20]]
+    assert base._parts(batch[:1]) == [slice(0, 1)]
 
 
 def test_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from prefbench.engine.tasks import TaskStoppedError
 from prefbench.errors import PrefbenchError
 from prefbench.objectives.dpo import Dpo
 from prefbench.train.adapters import adapted_layers, fresh_policy, has_adapters, merged, with_adapters
-from prefbench.train.forward import Scorer, make_scorer, micro_batches
+from prefbench.train.forward import Scorer, make_scorer
 from prefbench.train.job import PairData, TrainJob
 from prefbench.train.loop import accumulate_gradients, train
 from prefbench.train.meter import Clocks
@@ -30,7 +30,7 @@ TOKENS = random_tokens(24)
 
 @torch.no_grad()
 def log_probs(scorer: Scorer) -> torch.Tensor:
-    batches = micro_batches(TOKENS.prompt_ids, TOKENS.chosen_ids, 200, torch.device("cpu"))
+    batches = scorer.micro_batches(TOKENS.prompt_ids, [TOKENS.chosen_ids], 200)
     return torch.cat([scorer.token_log_probs(batch) for batch in batches])
 
 

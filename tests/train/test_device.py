@@ -34,6 +34,7 @@ def test_choice(measured, workload, expected):
     ("workload", "expected"),
     [
         (Workload(4, 24, 4), [1]),
+        (Workload(4, 30, 4), [1]),  # 8 rounds of one thread, 15 of two: even at twice the speed little would be won
         (Workload(4, 1, 4), [1, 2, 4]),
         (Workload(4, 9, 4), [1, 2, 4]),
         (Workload(2, 24, 2), [1]),

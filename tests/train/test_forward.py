@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel
 
-from prefbench.train import forward
-from prefbench.train.forward import Scorer, make_scorer, micro_batches
+from prefbench.train import head
+from prefbench.train.forward import Scorer, make_scorer
 from tests.models import random_tokens, tiny_llama, tiny_neox
 
 
@@ -31,7 +31,7 @@ def naive_sum(model: PreTrainedModel, prompt: tuple[int, ...], answer: tuple[int
 def sums(scorer: Scorer, budget: int) -> torch.Tensor:
     tokens = random_tokens(12)
     result = torch.zeros(12, dtype=torch.float64)
-    for batch in micro_batches(tokens.prompt_ids, tokens.chosen_ids, budget, scorer.model.device):
+    for batch in scorer.micro_batches(tokens.prompt_ids, [tokens.chosen_ids], budget):
         result[batch.rows] = scorer.sequence_log_probs(batch)
     return result
 
@@ -76,21 +76,14 @@ def test_projection_in_blocks_gives_the_same_values_and_gradients(monkeypatch):
         return model.model.embed_tokens.weight.grad
 
     whole = gradient()
-    monkeypatch.setattr(forward, "LOGIT_BYTES", 4 * 50 * 7)  # seven response positions at a time
+    monkeypatch.setattr(head, "LOGIT_BYTES", 4 * 50 * 7)  # seven response positions at a time
     assert torch.allclose(whole, gradient(), rtol=1e-5, atol=1e-6)
-
-
-def test_every_sequence_is_in_exactly_one_micro_batch_and_the_budget_holds():
-    tokens = random_tokens(30)
-    batches = micro_batches(tokens.prompt_ids, tokens.chosen_ids, 60, torch.device("cpu"))
-    assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(range(30))
-    assert all(batch.tokens.numel() <= 60 for batch in batches)
 
 
 def test_distributions_are_normalised_and_agree_with_the_token_log_probs():
     scorer, tokens = make_scorer(tiny_llama(), "float32"), random_tokens(5)
     with torch.no_grad():
-        for batch in micro_batches(tokens.prompt_ids, tokens.chosen_ids, 100, torch.device("cpu")):
+        for batch in scorer.micro_batches(tokens.prompt_ids, [tokens.chosen_ids], 100):
             whole = scorer.distributions(batch)
             assert whole.exp().sum(-1).numpy() == pytest.approx(1.0)
             picked = whole.gather(1, batch.targets[:, None])[:, 0]

@@ -45,8 +45,8 @@ def make_job(objective: Objective, scheduler: Scheduler | None = None, count: in
 
 
 def gradients(job: TrainJob, ids: np.ndarray) -> tuple[float, list[torch.Tensor]]:
-    _, loss, _ = accumulate_gradients(job, ids, 0)
-    return float(loss), [p.grad for p in job.scorer.model.parameters()]
+    _, losses, _ = accumulate_gradients(job, ids, 0)
+    return float(losses.mean()), [p.grad for p in job.scorer.model.parameters()]
 
 
 def naive_gradients(job: TrainJob, ids: np.ndarray) -> tuple[float, list[torch.Tensor]]:

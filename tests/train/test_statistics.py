@@ -11,9 +11,10 @@ import torch
 
 from prefbench.api import PAIR_STATISTICS, Objective, PairBatch
 from prefbench.errors import PrefbenchError
-from prefbench.train import forward
-from prefbench.train.forward import make_scorer, micro_batches
+from prefbench.train import head
+from prefbench.train.forward import make_scorer
 from prefbench.train.job import TrainJob
+from prefbench.train.layout import AS_ROWS
 from prefbench.train.loop import accumulate_gradients
 from prefbench.train.statistics import mean_hidden_states, sequence_names, sequence_values
 from tests.models import random_tokens, tiny_llama, tiny_neox
@@ -88,12 +89,13 @@ def naive_batch(job: TrainJob) -> tuple[torch.nn.Module, PairBatch]:
 
 
 @pytest.mark.parametrize("micro_batch_tokens", [1, 64, 10_000])
-@pytest.mark.parametrize("logit_bytes", [forward.LOGIT_BYTES, 1000], ids=["whole", "block by block"])
+@pytest.mark.parametrize("logit_bytes", [head.LOGIT_BYTES, 1000], ids=["whole", "block by block"])
 def test_values_and_gradient_equal_the_naive_ones(micro_batch_tokens: int, logit_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forward, "LOGIT_BYTES", logit_bytes)
+    monkeypatch.setattr(head, "LOGIT_BYTES", logit_bytes)
     job = job_that_wants_everything(micro_batch_tokens=micro_batch_tokens)
     policy, expected = naive_batch(job)
-    batch, loss, _ = accumulate_gradients(job, IDS, 0)
+    batch, losses, _ = accumulate_gradients(job, IDS, 0)
+    loss = losses.mean()
     for name in PAIR_STATISTICS:
         assert batch.statistics[name].detach().numpy() == pytest.approx(expected.statistics[name].detach().numpy(), rel=1e-4, abs=1e-5), (
             name
@@ -132,7 +134,7 @@ def test_hidden_states_are_means_over_tokens_and_know_no_padding(make, budget: i
     with torch.no_grad():
         expected = torch.stack([naive_means(model, p, a) for p, a in zip(tokens.prompt_ids, tokens.chosen_ids, strict=True)])
         found = torch.zeros(9, layers, model.config.hidden_size)
-        for batch in micro_batches(tokens.prompt_ids, tokens.chosen_ids, budget, model.device):
+        for batch in scorer.micro_batches(tokens.prompt_ids, [tokens.chosen_ids], budget):
             found[batch.rows] = mean_hidden_states(scorer.run(batch, output_hidden_states=True), batch, padded=False)
     assert found.numpy() == pytest.approx(expected.numpy(), rel=1e-4, abs=1e-5)
 
@@ -144,8 +146,8 @@ def naive_means(model, prompt: tuple[int, ...], answer: tuple[int, ...]) -> torc
 
 def test_padded_hidden_states_are_means_over_the_width_of_the_micro_batch() -> None:
     model, tokens = tiny_llama(), random_tokens(9)
-    scorer = make_scorer(model, "float32")
-    (batch,) = micro_batches(tokens.prompt_ids, tokens.chosen_ids, 10_000, model.device)
+    scorer = dataclasses.replace(make_scorer(model, "float32"), layout=AS_ROWS)
+    (batch,) = scorer.micro_batches(tokens.prompt_ids, [tokens.chosen_ids], 10_000)
     with torch.no_grad():
         output = scorer.run(batch, output_hidden_states=True)
         padded = mean_hidden_states(output, batch, padded=True)
@@ -156,7 +158,7 @@ def test_padded_hidden_states_are_means_over_the_width_of_the_micro_batch() -> N
 def test_values_come_from_a_forward_that_was_run_before() -> None:
     """A pool that is scored for its hidden states too costs one forward, not two."""
     tokens, scorer = random_tokens(6), make_scorer(tiny_llama(), "float32")
-    (batch,) = micro_batches(tokens.prompt_ids, tokens.chosen_ids, 10_000, scorer.model.device)
+    (batch,) = scorer.micro_batches(tokens.prompt_ids, [tokens.chosen_ids], 10_000)
     output = scorer.run(batch, output_hidden_states=True)
     calls = []
     handle = scorer.model.base_model.register_forward_hook(lambda *_: calls.append(1))

@@ -21,7 +21,7 @@ from prefbench.evaluate.policy import ModelPolicy
 from prefbench.objectives.dpo import Dpo
 from prefbench.train.adapters import fresh_policy
 from prefbench.train.checkpoint import load_model, load_tokenizer, save_policy
-from prefbench.train.forward import Scorer, make_scorer, micro_batches
+from prefbench.train.forward import Scorer, make_scorer
 from prefbench.train.job import PairData
 from prefbench.train.loop import train
 from prefbench.train.meter import Clocks
@@ -43,7 +43,7 @@ def naive_log_probs(model: PreTrainedModel, prompt: Sequence[int], answer: Seque
 @torch.no_grad()
 def batched_log_probs(scorer: Scorer) -> list[np.ndarray]:
     found = [np.empty(0)] * len(SEQUENCES)
-    for batch in micro_batches(TOKENS.prompt_ids, TOKENS.chosen_ids, 120, torch.device("cpu")):
+    for batch in scorer.micro_batches(TOKENS.prompt_ids, [TOKENS.chosen_ids], 120):
         values = scorer.token_log_probs(batch)
         for place, row in enumerate(batch.rows.tolist()):
             found[row] = values[batch.owner == place].numpy()

@@ -62,7 +62,7 @@ def test_a_process_of_its_own_gives_the_same_as_this_one(training):
     told: list[str] = []
     ((outcome,),) = alternate((PREFBENCH,), training, rounds=1, tell=told.append).values()
     here = run(training, {})
-    assert outcome.trained.losses == pytest.approx(here.losses, rel=1e-6)
+    assert outcome.trained.losses == pytest.approx(here.losses, rel=1e-5)  # another number of threads sums in another order
     assert outcome.trained.tokens_digest == here.tokens_digest
     assert outcome.started < outcome.trained.began < outcome.ended
     assert len(told) == 1

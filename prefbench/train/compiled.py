@@ -1,0 +1,96 @@
+"""Compiled layers: the regions of each layer before and behind its attention, fused by torch.compile where that pays within a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from transformers.modeling_utils import AttentionInterface
+
+from prefbench.errors import first_line
+from prefbench.train.attention import NAME, attend
+from prefbench.train.forward import Scorer
+from prefbench.train.graphs import graphs_of
+from prefbench.train.job import TrainJob, pair_micro_batches
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+COMPILATION = {"cpu": 40.0, "cuda": 90.0}
+"""Seconds that a first compilation takes at least."""
+HOPED_FOR = 0.15
+"""Share of a step that compiled layers may save: where even that would not earn the compilation back, none is tried."""
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """Whether layers are compiled, why, and where it was tried the seconds of a step without and with, and of compiling."""
+
+    used: bool
+    reason: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def compile_layers(model: PreTrainedModel) -> None:
+    """From now on the model's layers run compiled, for any number of tokens. Weights, names and folders stay as they are."""
+    # The attention's calls differ from micro-batch to micro-batch: traced, each would be compiled anew.
+    AttentionInterface.register(NAME, torch.compiler.disable(attend))
+    for layer in layers_of(model):
+        layer.compile(dynamic=True)
+
+
+def layers_of(model: PreTrainedModel) -> list[torch.nn.Module]:
+    """The repeated blocks, which transformers names by their class; of some architectures none."""
+    names = set(getattr(model, "_no_split_modules", None) or ())
+    return [module for module in model.base_model.modules() if type(module).__name__ in names]
+
+
+def choose_compilation(job: TrainJob, fresh: Callable[[], Scorer]) -> Compilation:
+    """Whether compiled layers pay within this job's steps on this machine, by trying where they might; ``fresh`` gives a policy to compile."""
+    kind = job.scorer.model.device.type
+    if job.rules.gradient_checkpointing:
+        return Compilation(False, "the track saves memory")
+    if not layers_of(job.scorer.model):
+        return Compilation(False, f"{type(job.scorer.model).__name__} does not name its layers")
+    plain = _seconds(job)
+    if plain * job.rules.steps * HOPED_FOR < COMPILATION[kind]:
+        return Compilation(False, "the training is over before a compilation would pay", {"plain": plain})
+    other = dataclasses.replace(job, scorer=fresh())
+    other.scorer.model.train()
+    compile_layers(other.scorer.model)
+    try:
+        begin = time.perf_counter()
+        _step(other)
+        compiling = time.perf_counter() - begin
+        compiled = _seconds(other)
+    except Exception as error:  # no compiler, or a layer that it cannot take: there is more than one kind of error for either
+        return Compilation(False, f"the layers do not compile: {first_line(error)}", {"plain": plain})
+    seconds = {"plain": plain, "compiled": compiled, "compiling": compiling}
+    pays = (plain - compiled) * job.rules.steps > compiling
+    return Compilation(pays, "measured", seconds)
+
+
+def _step(job: TrainJob) -> None:
+    ids = np.arange(job.pool)
+    graphs = graphs_of(job, pair_micro_batches(job, ids))
+    torch.autograd.backward([graph.values[:, 0].sum() for graph in graphs])
+    job.scorer.model.zero_grad(set_to_none=True)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _seconds(job: TrainJob) -> float:
+    """Median seconds of a forward and backward, behind one that warms up."""
+    _step(job)
+    found = []
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        _step(job)
+        found.append(time.perf_counter() - begin)
+    return float(np.median(found))

@@ -1,0 +1,103 @@
+"""How a scheduler's choice is trained on, chosen by measuring: through the graphs of the scoring, or by a forward of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from prefbench.train.device import usable_cores
+from prefbench.train.graphs import graphs_of, narrowed
+from prefbench.train.job import KEPT, TWO_PASS, TrainJob, pair_micro_batches
+from prefbench.train.meter import available_memory_bytes, peak_memory_bytes, reset_peak_memory
+from prefbench.train.seen import takes_stale
+from prefbench.train.selection import Keep, pool_statistics, selected_size
+
+ROUNDS = 5
+CLEARLY = 0.9
+"""Graphs are kept where a step then takes at most this share of the time: two runs of one machine are to choose alike."""
+SHARE = 0.5
+"""Of the memory that is free, what the graphs of all workers may take."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """``mode``, why, and where it was measured the seconds of a step by mode and the bytes that kept graphs take beyond the other's."""
+
+    mode: str
+    reason: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    more_bytes: int = 0
+
+
+def choose_selection(job: TrainJob) -> Choice:
+    """The faster mode for this job's scheduler on this machine; the one that needs less memory where there is a reason for it."""
+    if reason := obstacle(job):
+        return Choice(TWO_PASS, reason)
+    try:
+        seconds, more = _measured(job)
+    except (torch.OutOfMemoryError, MemoryError):
+        return Choice(TWO_PASS, "the graphs of a whole pool do not fit into memory")
+    if more * usable_cores() / torch.get_num_threads() > SHARE * available_memory_bytes():
+        return Choice(TWO_PASS, "the graphs of a whole pool, in every worker, might not fit into memory", seconds, more)
+    faster = seconds[KEPT] <= CLEARLY * seconds[TWO_PASS]
+    return Choice(KEPT if faster else TWO_PASS, "measured", seconds, more)
+
+
+def obstacle(job: TrainJob) -> str:
+    """Why graphs cannot be kept; empty where they can."""
+    if not job.scheduler.wants:
+        return "the scheduler scores nothing"
+    if takes_stale(job.scheduler):
+        return "the scheduler takes stale scores"
+    if job.rules.gradient_accumulation or job.rules.gradient_checkpointing:
+        return "the track saves memory"
+    if has_dropout(job.scorer.model):
+        return "scores are without dropout, training is with it"
+    return ""
+
+
+def has_dropout(model: torch.nn.Module) -> bool:
+    """Whether a forward in training draws anything."""
+    layers = any(isinstance(layer, torch.nn.Dropout) and layer.p > 0 for layer in model.modules())
+    return layers or any(getattr(layer, "attention_dropout", 0.0) for layer in model.modules())
+
+
+def _measured(job: TrainJob) -> tuple[dict[str, float], int]:
+    """Median seconds of a selective step by mode, alternating, and how much more memory kept graphs take. The policy stays as it is."""
+    ids = np.arange(job.pool)
+    steps = {mode: _step(job, mode, ids) for mode in (TWO_PASS, KEPT)}
+    peaks = {mode: _peak(step) for mode, step in steps.items()}
+    rounds = [{mode: _seconds(step) for mode, step in steps.items()} for _ in range(ROUNDS)]
+    job.scorer.model.zero_grad(set_to_none=True)
+    return {mode: float(np.median([found[mode] for found in rounds])) for mode in steps}, peaks[KEPT] - peaks[TWO_PASS]
+
+
+def _step(job: TrainJob, mode: str, ids: np.ndarray) -> Callable[[], None]:
+    """Score the pool, and pull at the log-probs of K of its pairs: spread over the pool, as a choice would be."""
+    size = selected_size(job.scheduler, len(ids))
+    chosen = np.linspace(0, len(ids) - 1, size).round().astype(np.int64)
+
+    def step() -> None:
+        _, graphs = pool_statistics(job, ids, 0, Keep() if mode == KEPT else None)
+        graphs = narrowed(graphs, chosen, len(ids)) if graphs else graphs_of(job, pair_micro_batches(job, ids[chosen]))
+        torch.autograd.backward([graph.values[:, 0].sum() for graph in graphs])
+
+    return step
+
+
+def _peak(step: Callable[[], None]) -> int:
+    reset_peak_memory()
+    step()
+    return peak_memory_bytes()
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    step()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
