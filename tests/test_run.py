@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from prefbench.config import Selection
 from prefbench.engine.tasks import Event
 from prefbench.errors import PrefbenchError
 from prefbench.report.check import check
@@ -132,6 +133,25 @@ def test_costs_are_counted(finished):
     assert (half["pairs_forward"], half["pairs_backward"]) == (32 + 16, 16)
     clocks = Folder(finished / "run").records()["dpo.loss-ranked.s0"]["clocks"]
     assert {"train", "select", "answer", "judge", "score"} <= set(clocks)
+
+
+def test_a_profiled_run_has_the_same_results_and_tells_the_parts_of_a_step(finished, tmp_path):
+    run(options(tmp_path, selection=Selection(only=("dpo",), schedulers=("loss-ranked",), seeds=(0,)), profile=True), lambda _: None)
+    (record,) = (record for record in Folder(tmp_path / "run").records().values() if record["method"]["label"] == "dpo")
+    assert record["result"] == results(finished)["dpo.loss-ranked.s0"]
+    assert {"data", "select", "forward", "backward", "optimiser"} <= set(record["clocks"])
+    assert record["clocks"]["train"] < record["clocks"]["backward"]
+
+
+def test_a_record_says_what_was_chosen_for_its_training_and_why(finished):
+    records = Folder(finished / "run").records()
+    host = records["dpo.loss-ranked.s0"]["host"]
+    assert (host["layout"], host["layout_reason"]) == ("shared", "")
+    assert host["selection"] in ("kept", "two-pass")
+    assert host["selection_reason"] == "measured"
+    assert (host["compiled"], host["compiled_reason"]) == ("no", "the training is over before a compilation would pay")
+    assert records["dpo.uniform.s0"]["host"]["selection_reason"] == "the scheduler scores nothing"
+    assert "selection" not in records["sft.-.s0"]["host"]
 
 
 def test_a_second_run_runs_nothing_and_changes_nothing(finished):
