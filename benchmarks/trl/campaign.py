@@ -1,8 +1,8 @@
 """Mode ``campaign``: three objectives under two seeds, one ``prefbench run`` beside a TRL process for each training.
 
 prefbench's side is the command as a user would give it, with an empty cache: reading the track, starting workers, measuring how many threads
-pay, the reference column, saving six policies, the accuracy on held-out pairs (a track has at least one harness) and the board are all in its
-time. TRL's side trains, and saves nothing.
+pay, the reference column and saving six policies are in its time until all are trained; the accuracy on held-out pairs (a track has at least one
+harness) and the board, which TRL's side has no counterpart of, come on top in that of the whole command. TRL's side saves nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,12 @@ from benchmarks.trl.rounds import Contender, surroundings, train
 from benchmarks.trl.sides import Training, Workload
 from benchmarks.trl.step import PREFBENCH, TRL
 from benchmarks.trl.tables import Table, mebibytes
-from benchmarks.trl.whole_run import TrainedCell, run_order, run_track, trained_cells, versions
+from benchmarks.trl.whole_run import TrainedCell, last_trained, run_order, run_track, trained_cells, versions
 from benchmarks.trl.workload import SIZES, random_pairs
 
 SEEDS = (0, 1)
 PAIRS, HELD_OUT, ROUNDS = 128, 8, 2
-HEADER = ("pairs", "who", "s", "largest process MiB", "losses differ by", "prefbench is faster")
+HEADER = ("pairs", "who", "s until all are trained", "s in all", "largest process MiB", "losses differ by", "prefbench is faster", "in all")
 TRACK = """
 [track]
 name = "campaign"
@@ -56,8 +57,9 @@ schedulers = ["uniform"]
 
 @dataclass(frozen=True)
 class Campaign:
-    """Six trainings: seconds of them all, the largest process, and the losses of each by objective and seed."""
+    """Six trainings: seconds until the last one's end and of everything, the largest process, and the losses of each by objective and seed."""
 
+    trained: float
     seconds: float
     peak_bytes: int
     losses: dict[tuple[str, int], list[float]]
@@ -95,7 +97,7 @@ def alternate(plan: Plan, size: str) -> dict[str, list[Campaign]]:
                 else ours(contender, training, track, Path(training.scratch) / f"{contender.name} {number}")
             )
             found[contender.name].append(campaign)
-            plan.tell(f"round {number + 1}: {contender.name}: {campaign.seconds:.1f} s")
+            plan.tell(f"round {number + 1}: {contender.name}: {campaign.trained:.1f} s, {campaign.seconds:.1f} s in all")
     return found
 
 
@@ -124,9 +126,10 @@ def write_track(workload: Workload, training: Training, vocabulary: int) -> Path
 def ours(contender: Contender, training: Training, track: Path, folder: Path) -> Campaign:
     """``prefbench run`` of the track, which chooses by itself how it shares as many cores as TRL has threads."""
     environment = {name: value for name, value in surroundings(training).items() if name != "OMP_NUM_THREADS"}
+    began = time.time()  # as files have it
     seconds = run_track(track, folder, training.threads, environment | dict(contender.environment))
     cells = trained_cells(folder / "run")
-    return Campaign(seconds, max(cell.peak_bytes for cell in cells), by_objective(cells), versions())
+    return Campaign(last_trained(folder / "run") - began, seconds, max(cell.peak_bytes for cell in cells), by_objective(cells), versions())
 
 
 def by_objective(cells: Sequence[TrainedCell]) -> dict[tuple[str, int], list[float]]:
@@ -141,8 +144,10 @@ def theirs(contender: Contender, training: Training) -> Campaign:
     orders = {seed: tuple(run_order(workload, seed)) for seed in SEEDS}
     asked = [dataclasses.replace(training, objective=name, seed=seed, order=orders[seed]) for name in OBJECTIVES for seed in SEEDS]
     found = [train(contender, each) for each in asked]
+    seconds = sum(outcome.seconds for outcome in found)
     return Campaign(
-        seconds=sum(outcome.seconds for outcome in found),
+        trained=seconds,
+        seconds=seconds,
         peak_bytes=max(outcome.trained.peak_bytes for outcome in found),
         losses={(each.objective, each.seed): outcome.trained.losses for each, outcome in zip(asked, found, strict=True)},
         versions=dict(found[0].trained.versions),
@@ -151,18 +156,22 @@ def theirs(contender: Contender, training: Training) -> Campaign:
 
 def lines(found: dict[str, list[Campaign]]) -> list[list[str]]:
     """A line per contender; ratios are to prefbench."""
-    seconds = {name: statistics.median(campaign.seconds for campaign in campaigns) for name, campaigns in found.items()}
+    trained, seconds = (
+        {name: statistics.median(getattr(campaign, measure) for campaign in campaigns) for name, campaigns in found.items()}
+        for measure in ("trained", "seconds")
+    )
     rows = []
     for name, campaigns in found.items():
         peak = statistics.median(campaign.peak_bytes for campaign in campaigns)
-        cells = [name, f"{seconds[name]:.1f}", mebibytes(peak)]
-        if name.startswith(PREFBENCH.name):
-            rows.append([*cells, "", ""])
+        cells = [name, f"{trained[name]:.1f}", f"{seconds[name]:.1f}", mebibytes(peak)]
+        if name == PREFBENCH.name:
+            rows.append([*cells, "", "", ""])
             continue
         agreed = worst_of(
             agreement(ours.losses[each], theirs.losses[each])
             for ours, theirs in zip(found[PREFBENCH.name], campaigns, strict=True)
             for each in ours.losses
         )
-        rows.append([*cells, f"{agreed.difference:.1e}", agreed.ratio(seconds[name], seconds[PREFBENCH.name])])
+        ratios = [agreed.ratio(measure[name], measure[PREFBENCH.name]) for measure in (trained, seconds)]
+        rows.append([*cells, f"{agreed.difference:.1e}", *ratios])
     return rows

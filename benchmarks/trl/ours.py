@@ -35,17 +35,13 @@ from prefbench.train.loop import train
 from prefbench.train.meter import Clocks, peak_memory_bytes
 from prefbench.train.pools import Epochs
 
-ENTRY = "prefbench.cell:execute"
-"""What the workers of ``prefbench run`` run."""
 OBJECTIVES: dict[str, type[Objective]] = {"sigmoid": Dpo, "ipo": Ipo, "apo_zero": ApoZero}
 """By TRL's names of its loss types."""
 
 
 def run(training: Training, options: Mapping[str, Any]) -> Trained:
-    """Load, compute the reference column or find it cached, train. ``as_worker`` imports first whatever a worker of a run does."""
+    """Load, compute the reference column or find it cached, train."""
     keep_freed_memory()  # as every worker does
-    if options.get("as_worker"):
-        resolve(ENTRY)
     workload, clock = Workload(Path(training.folder)), StepClock(training)
     scorer = make_scorer(load_model(workload.model, device()), training.dtype)
     rules = rules_of(training)

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.trl.sides import MARK, Trained, Training
 
-OURS, THEIRS = "benchmarks.trl.ours", "benchmarks.trl.theirs"
+OURS, WORKER, THEIRS = "benchmarks.trl.ours", "benchmarks.trl.worker", "benchmarks.trl.theirs"
 TUNED = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",

@@ -6,10 +6,10 @@ import statistics
 
 from benchmarks.trl.losses import of_trainings
 from benchmarks.trl.plan import Plan
-from benchmarks.trl.rounds import OURS, THEIRS, Contender, Rounds, alternate
+from benchmarks.trl.rounds import THEIRS, WORKER, Contender, Rounds, alternate
 from benchmarks.trl.tables import Table
 
-PREFBENCH = Contender("prefbench, reference cached", OURS, {"as_worker": True})
+PREFBENCH = Contender("prefbench, reference cached", WORKER)
 CACHED = Contender("TRL, reference cached", THEIRS, {"precompute_ref_log_probs": True})
 LIVE = Contender("TRL, reference of the first batch in the step", THEIRS)
 
@@ -29,7 +29,8 @@ def table(plan: Plan) -> Table:
     remarks = (
         "A round before the ones that count fills the caches: no reference pass on either side. TRL finds its cache again only because the "
         "repeated training is the same in every setting (see the next table).",
-        "prefbench imports all that a worker of `prefbench run` does; both load the model from safetensors and tokenise text.",
+        "prefbench imports all that a worker of `prefbench run` does, and as it does, with the collection of garbage off.",
+        "Both load the model from safetensors and tokenise text.",
     )
     return Table("The first step", HEADER, rows, versions, remarks)
 

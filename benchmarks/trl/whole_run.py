@@ -56,6 +56,12 @@ def trained_cells(folder: Path) -> list[TrainedCell]:
     return [_trained_cell(run_folder, name, record) for name, record in run_folder.records().items()]
 
 
+def last_trained(folder: Path) -> float:
+    """When the last of a run folder's cells had its training done and its policy saved: seconds since the epoch, by the mark that it left."""
+    run_folder = Folder(folder)
+    return max((run_folder.cell(name) / "train.json").stat().st_mtime for name in run_folder.records())
+
+
 def _trained_cell(folder: Folder, name: str, record: Mapping[str, Any]) -> TrainedCell:
     losses = [row["loss"] for row in read_lines(folder.cell(name) / "training.jsonl.gz")]
     return TrainedCell(record["method"]["objective"], record["seed"], losses, record["peak_memory_bytes"])

@@ -53,9 +53,9 @@ def test_cells_are_found_by_trls_name_of_their_objective():
 
 def test_one_training_that_disagrees_refuses_the_whole_campaign():
     def made(seconds: float, last: float) -> campaign.Campaign:
-        return campaign.Campaign(seconds, 2**20, {("ipo", 0): LOSSES, ("ipo", 1): [*LOSSES[:7], last]}, {})
+        return campaign.Campaign(seconds, 2 * seconds, 2**20, {("ipo", 0): LOSSES, ("ipo", 1): [*LOSSES[:7], last]}, {})
 
     found = {"prefbench": [made(10.0, 0.6), made(12.0, 0.6)], "TRL": [made(40.0, 0.6), made(48.0, 0.6)]}
-    assert campaign.lines(found)[1] == ["TRL", "44.0", "1", "0.0e+00", "4.00x"]
+    assert campaign.lines(found)[1] == ["TRL", "44.0", "88.0", "1", "0.0e+00", "4.00x", "4.00x"]
     found["TRL"][1] = made(48.0, 0.61)
     assert campaign.lines(found)[1][-1].startswith("refused: losses differ by 1.7e-02")
