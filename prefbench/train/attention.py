@@ -46,7 +46,7 @@ def attend(
 
 # ---------------------------------------------------------------- which models it suits
 
-CALL = 2_000_000
+CALL = 500_000
 """What a call of the attention costs on a CPU beside its arithmetic, in multiply-adds: padding that is cheaper is taken to save one."""
 WINDOWED = ("gemma3_text", "mistral", "qwen2", "qwen3")
 """Architectures with sliding windows that hand each layer's window to its attention; of others only those without any are packed."""
