@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
+from prefbench.columns.compute import ColumnValues
+from prefbench.config import Row
 from prefbench.engine.allocator import keep_freed_memory
 from prefbench.engine.memory import is_out_of_memory
 from prefbench.engine.tasks import Report, TaskStoppedError, WorkerSpentError, describe_error
 from prefbench.engine.worker import append
-from prefbench.errors import StorageError
+from prefbench.errors import StorageError, first_line
 from prefbench.evaluate.checked import checked_items, checked_metrics, checked_rows
 from prefbench.evaluate.kept_answers import KeptAnswers, Progress
 from prefbench.identity import digest
@@ -32,6 +34,7 @@ from prefbench.store.files import read_lines, write_json, write_lines, write_tex
 from prefbench.store.sealed import lines_are_whole, logger, read_or_set_aside, read_sealed, set_aside, write_sealed
 from prefbench.train.checkpoint import save_policy, weights_digest
 from prefbench.train.compiled import Compilation
+from prefbench.train.job import TrainJob
 from prefbench.train.layout import Layout
 from prefbench.train.loop import DivergedError, train
 from prefbench.train.meter import Clocks, peak_memory_bytes, reset_peak_memory
@@ -80,7 +83,7 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
     if order.kind == "measure":
         return step_seconds(shop, order.seed, list(order.candidates))
     if order.kind == "room":
-        return cells_at_once(shop, order.seed)
+        return room(shop, order.seed, report)
     if order.kind == "calibrate":
         shop.calibration(order.harness)
         return None
@@ -91,18 +94,39 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
         assert order.row is not None
         shop.column(order.row, order.seed, order.column, report)
         return None
-    if order.kind == "compilation":
+    if order.kind in ("compilation", "selection"):
         assert order.row is not None
-        with suppress(Exception):  # as below
-            chosen_compilation(shop, order.row, order.seed, report)
-        return None
-    if order.kind == "selection":
-        assert order.row is not None
-        with suppress(Exception):  # a plugin's mistake is told by the cells, which meet it again
-            chosen_selection(shop, order.row, order.seed, report)
+        row_trial(order, order.row, shop, report)
         return None
     assert order.cell is not None
     return CellRun(shop, order.cell, report, order.profile).run()
+
+
+def room(shop: Workshop, seed: int, report: Report) -> int:
+    """Cells that this GPU holds at once; one where even that could not be tried, because a cell that fails is a row, and not the end of the run."""
+    try:
+        return cells_at_once(shop, seed)
+    except Exception as error:
+        report({"message": f"one cell at a time: {first_line(error)}"})
+        return 1
+
+
+def row_trial(order: Order, row: Row, shop: Workshop, report: Report) -> None:
+    """Find out how a row is best trained. A plugin's mistake is told here, and by the cells, which meet it again and fail of it."""
+    try:
+        job = row_job(shop, row, order.seed, shop.columns(row, order.seed, report), report)
+        job.scorer.model.train()
+        if order.kind == "compilation":
+            chosen_compilation(shop, job)
+        else:
+            chosen_selection(shop, job, row)
+    except Exception as error:
+        report({"message": f"{order.kind} of {row.method} with {row.scheduler} could not be tried: {first_line(error)}"})
+
+
+def row_job(shop: Workshop, row: Row, seed: int, columns: Mapping[str, ColumnValues], report: Report) -> TrainJob:
+    """A row's training with its columns."""
+    return training_job(shop, row, seed, shop.row_data(row, seed, columns), report)
 
 
 def list_over_long(shop: Workshop, seed: int, report: Report) -> None:
@@ -205,8 +229,8 @@ class CellRun:
         columns = self.shop.columns(row, seed, self.report)
         # What its columns cost, whichever cell or task computed them: a method is charged with all that it needs.
         clocks.seconds["columns"] = sum(column.seconds for column in columns.values())
-        job = training_job(self.shop, row, seed, self.shop.row_data(row, seed, columns), self.report)
-        selection, compilation = chosen_selection(self.shop, row, seed, self.report), chosen_compilation(self.shop, row, seed, self.report)
+        job = row_job(self.shop, row, seed, columns, self.report)
+        selection, compilation = chosen_selection(self.shop, job, row), chosen_compilation(self.shop, job)
         self.how = how(job.scorer.layout, selection, compilation)
         checkpoint = Checkpoint(self.folder / "checkpoint.safetensors", self.cell.keys["train"])
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +15,19 @@ from prefbench.engine.tasks import Report
 from prefbench.identity import digest
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 from prefbench.train.compiled import Compilation, choose_compilation
-from prefbench.train.device import device, seconds_by_threads, usable_cores
-from prefbench.train.job import PairData, TrainJob, pair_micro_batches
-from prefbench.train.loop import accumulate_gradients
+from prefbench.train.device import device_name, seconds_by_threads, usable_cores
+from prefbench.train.graphs import pull_at_log_probs
+from prefbench.train.job import TWO_PASS, PairData, TrainJob
 from prefbench.train.meter import available_memory_bytes, peak_memory_bytes, reset_peak_memory
 from prefbench.train.modes import Choice, choose_selection, obstacle
+from prefbench.train.selection import selected_size
 from prefbench.train.state import trainable
 from prefbench.workshop import Workshop
 
 MOST = 3
 """Cells that share a GPU: two keep it busy while one of them is judged, more gain little."""
-SHARE = 0.45
-"""Of the GPU's free memory, for all of them."""
+ROOM = 0.45
+"""Share of the GPU's free memory for all of them."""
 
 
 def training_job(shop: Workshop, row: Row, seed: int, data: PairData, report: Report) -> TrainJob:
@@ -48,76 +51,74 @@ def step_seconds(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, 
     job = training_job(shop, row, seed, shop.data(seed).pairs, lambda _: None)
     ids = np.arange(min(len(job.data), job.rules.pool))
 
-    def step() -> None:
-        torch.autograd.backward([job.scorer.sequence_log_probs(batch).sum() for batch in pair_micro_batches(job, ids)])
-
-    return seconds_by_threads(step, candidates)
+    return seconds_by_threads(lambda: pull_at_log_probs(job, ids), candidates)
 
 
 def cells_at_once(shop: Workshop, seed: int) -> int:
-    """How many cells may share this process's GPU, by the peak of a training step on the largest pairs and the optimiser's two moments."""
+    """How many cells may share this process's GPU, by the peak of a backward through a step's longest pairs and the optimiser's two moments."""
     row = next(row for row in shop.track.rows if row.scheduler != UNTRAINED)
     job = training_job(shop, row, seed, shop.data(seed).pairs, lambda _: None)
-    sizes = [len(c) + len(r) for c, r in zip(job.data.tokens.chosen_ids, job.data.tokens.rejected_ids, strict=True)]
     free = available_memory_bytes()
     reset_peak_memory()
     job.scorer.model.train()
-    accumulate_gradients(job, np.argsort(sizes)[-job.pool :], 0)
+    pull_at_log_probs(job, np.array(job.data.tokens.longest(selected_size(job.scheduler, job.pool))))
     moments = sum(2 * weight.nbytes for weight in trainable(job.scorer.model))
     return cells_that_fit(free, peak_memory_bytes() + moments)
 
 
 def cells_that_fit(free: int, cell: int) -> int:
     """At least 1, at most MOST. Less than half of the memory is planned with, because a cell that answers takes half of what is free."""
-    return max(1, min(MOST, int(SHARE * free / cell)))
+    return max(1, min(MOST, int(ROOM * free / cell)))
 
 
-def chosen_selection(shop: Workshop, row: Row, seed: int, report: Report) -> Choice:
+def chosen_selection(shop: Workshop, job: TrainJob, row: Row) -> Choice:
     """How a row's selection is trained on: as its run folder says, else as was measured on this machine before, else as is measured now."""
-    path = shop.folder.selection_path(row.method, row.scheduler)
-    known = read_or_set_aside(path, read_sealed)
-    if known is None:
-        known = dataclasses.asdict(_machines_choice(shop, row, seed, report))
-        write_sealed(path, known)
+    if reason := obstacle(job):
+        return Choice(TWO_PASS, reason)
+    cautious = Choice(TWO_PASS, "the trial of kept graphs did not end")
+    known = _kept(
+        shop, shop.folder.selection_path(row.method, row.scheduler), _key(shop, job, row), cautious, lambda: choose_selection(job)
+    )
     return Choice(**known)
 
 
-def _machines_choice(shop: Workshop, row: Row, seed: int, report: Report) -> Choice:
-    job = training_job(shop, row, seed, shop.row_data(row, seed, shop.columns(row, seed, report)), report)
-    if obstacle(job):
-        return choose_selection(job)
-    path = shop.site.cache / "measured" / f"selection-{_key(shop, row, job)}.json"
-    known = read_or_set_aside(path, read_sealed)
-    if known is None:
-        job.scorer.model.train()
-        known = dataclasses.asdict(choose_selection(job))
-        write_sealed(path, known)
-    return Choice(**known)
-
-
-def chosen_compilation(shop: Workshop, row: Row, seed: int, report: Report) -> Compilation:
+def chosen_compilation(shop: Workshop, job: TrainJob) -> Compilation:
     """Whether the layers of this run's policies are compiled: as its folder says, else as was tried on this machine before, else as is tried now
     with one of its rows."""
-    known = read_or_set_aside(shop.folder.compilation, read_sealed)
-    if known is None:
-        job = training_job(shop, row, seed, shop.data(seed).pairs, report)
-        path = shop.site.cache / "measured" / f"compilation-{_key(shop, row, job)}.json"
-        known = read_or_set_aside(path, read_sealed)
-        if known is None:
-            job.scorer.model.train()
-            known = dataclasses.asdict(choose_compilation(job, lambda: shop.fresh_policy(seed)))
-            write_sealed(path, known)
-        write_sealed(shop.folder.compilation, known)
+    cautious = Compilation(False, "the trial did not end")
+    known = _kept(
+        shop, shop.folder.compilation, _key(shop, job), cautious, lambda: choose_compilation(job, lambda: shop.fresh_policy(job.seed))
+    )
     return Compilation(**known)
 
 
-def _key(shop: Workshop, row: Row, job: TrainJob) -> str:
-    """What the seconds of a selective step depend on."""
+def _kept(shop: Workshop, own: Path, key: str, cautious: Choice | Compilation, find: Callable[[], Choice | Compilation]) -> dict[str, Any]:
+    """A choice as plain data: from the run folder's file, the machine's, or found now and put into both.
+
+    The cautious one stands there meanwhile: of a trial that the system ends, with its worker, the next worker makes no other.
+    """
+    machines = shop.site.cache / "measured" / f"{own.stem if own == shop.folder.compilation else 'selection'}-{key}.json"
+    known = read_or_set_aside(own, read_sealed) or read_or_set_aside(machines, read_sealed)
+    if known is None:
+        write_sealed(own, dataclasses.asdict(cautious))
+        known = dataclasses.asdict(find())
+        write_sealed(machines, known)
+    write_sealed(own, known)
+    return known
+
+
+def _key(shop: Workshop, job: TrainJob, row: Row | None = None) -> str:
+    """What the seconds and the memory of a step depend on; of a selective one, its row too."""
+    method = row and shop.planner.identify("objective", shop.track.methods[row.method].objective)
     include: dict[str, Any] = {
-        "objective": shop.planner.identify("objective", shop.track.methods[row.method].objective),
-        "scheduler": shop.planner.identify_scheduler(shop.track.schedulers[row.scheduler].links),
+        "objective": method,
+        "scheduler": row and shop.planner.identify_scheduler(shop.track.schedulers[row.scheduler].links),
+        "source": dict(shop.source.identity()),
         "weights": shop.reference_weights,
+        "loading": resolved(shop.track.model),
+        "lora": resolved(shop.track.lora) if shop.track.lora else None,
         "rules": resolved(job.rules),
-        "machine": [str(device()), usable_cores(), torch.get_num_threads(), torch.__version__],
+        "arithmetic": job.scorer.arithmetic,
+        "machine": [device_name(), usable_cores(), torch.get_num_threads(), torch.__version__],
     }
     return digest(include)

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from prefbench.config import Track
 from prefbench.engine.tasks import NEEDS_FAILED
 from prefbench.plan import Cell
 from prefbench.store import provenance
-from prefbench.train.device import device, usable_cores
+from prefbench.train.device import device_name, usable_cores
 
 STATUS_OF_ERROR = {"OutOfMemory": "oom", "Stalled": "timeout"}
 """The statuses of cells whose workers could not say themselves what happened; of any other error it is ``failed``."""
@@ -67,7 +65,7 @@ def record_of(cell: Cell, outcome: Outcome, around: Circumstances, log: str | No
         "clocks": {name: round(seconds, 3) for name, seconds in outcome.seconds.items()},
         "peak_memory_bytes": outcome.peak_memory_bytes,
         "host": {
-            "device": torch.cuda.get_device_name() if device().type == "cuda" else "cpu",
+            "device": device_name(),
             "dtype": around.dtype,
             "weights": track.model.weights,
             "attention": track.model.attention,

@@ -35,7 +35,7 @@ from prefbench.store.files import storage_error, sweep, write_text
 from prefbench.store.folder import Folder
 from prefbench.store.heal import heal
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
-from prefbench.train.device import Workload, compute_dtype, device, usable_cores
+from prefbench.train.device import Workload, compute_dtype, device, device_name, usable_cores
 
 COMPILATION = "compilation"
 """The task that finds out whether compiled layers pay."""
@@ -288,11 +288,11 @@ def _cells_at_once(planned: Planned, site: Site, options: RunOptions, engine: En
     if options.in_process or not trained:
         return 1
     stored = read_or_set_aside(planned.folder.choices, read_sealed) or {}
-    if "cells_at_once" not in stored:
+    if stored.get("gpu") != device_name():
         fit = _result(Order("room", site, usable_cores(), seed=planned.track.seeds[0]), engine, on_event)
         if fit is None:
             return 1
-        stored = {"cells_at_once": fit}
+        stored = {"gpu": device_name(), "cells_at_once": fit}
         write_sealed(planned.folder.choices, stored)
     return min(int(stored["cells_at_once"]), len(trained))
 
@@ -317,7 +317,7 @@ def tasks(cells: Sequence[Cell], planner: Planner, site: Site, threads: int, pro
     data = [Task(data_of(seed), Order("data", site, threads, seed=seed)) for seed in dict.fromkeys(cell.seed for cell in trained)]
     columns = {task.id: task for cell in trained for task in column_tasks(cell, planner, site, threads)}
     selections = {task.id: task for cell in reversed(trained) for task in selection_tasks(cell, planner, site, threads)}
-    compilations = [compilation_task(cell, site, threads) for cell in trained[:1]]
+    compilations = [compilation_task(cell, prepared_for(cell, planner), site, threads) for cell in trained[:1]]
     # Data of the first seed, then calibration, then the other seeds' data: the first cells can start while the rest is made.
     shared = [*data[:1], *calibrations, *compilations, *data[1:], *columns.values(), *selections.values()]
     harnesses = tuple(task.id for task in calibrations)
@@ -338,13 +338,17 @@ def column_of(cell: Cell, label: str, planner: Planner) -> str:
 
 def needed_by(cell: Cell, planner: Planner) -> tuple[str, ...]:
     """The tasks that a trained cell waits for."""
-    columns = (column_of(cell, label, planner) for label in planner.columns(cell.row))
-    return data_of(cell.seed), COMPILATION, *columns, *((selection_of(cell),) if planner.scheduler(cell.row).wants else ())
+    return *prepared_for(cell, planner), COMPILATION, *((selection_of(cell),) if planner.scheduler(cell.row).wants else ())
 
 
-def compilation_task(cell: Cell, site: Site, threads: int) -> Task:
+def prepared_for(cell: Cell, planner: Planner) -> tuple[str, ...]:
+    """The tasks that make a cell's data and columns."""
+    return data_of(cell.seed), *(column_of(cell, label, planner) for label in planner.columns(cell.row))
+
+
+def compilation_task(cell: Cell, needs: tuple[str, ...], site: Site, threads: int) -> Task:
     """Whether compiled layers pay, tried with one cell's row for all."""
-    return Task(COMPILATION, Order("compilation", site, threads, seed=cell.seed, row=cell.row), (data_of(cell.seed),))
+    return Task(COMPILATION, Order("compilation", site, threads, seed=cell.seed, row=cell.row), needs)
 
 
 def selection_of(cell: Cell) -> str:
@@ -357,7 +361,7 @@ def selection_tasks(cell: Cell, planner: Planner, site: Site, threads: int) -> l
     if not planner.scheduler(cell.row).wants:
         return []
     order = Order("selection", site, threads, seed=cell.seed, row=cell.row)
-    return [Task(selection_of(cell), order, tuple(need for need in needed_by(cell, planner) if need != selection_of(cell)))]
+    return [Task(selection_of(cell), order, prepared_for(cell, planner))]
 
 
 def column_tasks(cell: Cell, planner: Planner, site: Site, threads: int) -> list[Task]:

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from prefbench import measure, run
-from prefbench.config import Row
+from prefbench.config import LoraRules, ModelRules, Row
 from prefbench.engine.tasks import UNWATCHED, Event, OnEvent, Task
-from prefbench.measure import cells_at_once, cells_that_fit, chosen_compilation, chosen_selection
+from prefbench.measure import cells_at_once, cells_that_fit, chosen_compilation, chosen_selection, training_job
 from prefbench.orders import Site
 from prefbench.run import RunOptions, choose, plan_run
-from prefbench.train.job import KEPT, TWO_PASS
+from prefbench.train.job import KEPT, TWO_PASS, TrainJob
+from prefbench.train.layout import AS_ROWS
 from prefbench.train.modes import Choice
 from prefbench.workshop import Workshop
 from tests.test_run import options
@@ -41,8 +42,12 @@ def workshop(folder: Path, cache: Path) -> Workshop:
     return Workshop(Site(planned.track, (), folder / "run", cache, planned.planner.dtype))
 
 
+def job_of(shop: Workshop, row: Row) -> TrainJob:
+    return training_job(shop, row, 0, shop.data(0).pairs, lambda _: None)
+
+
 def select(shop: Workshop) -> Choice:
-    return chosen_selection(shop, RANKED, 0, lambda _: None)
+    return chosen_selection(shop, job_of(shop, RANKED), RANKED)
 
 
 @pytest.fixture
@@ -59,30 +64,59 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_selection_is_measured_once_per_machine_and_a_run_folder_keeps_it(tmp_path, cache, measured, monkeypatch):
-    monkeypatch.setattr(measure, "_key", lambda shop, row, job: "this machine")
+    monkeypatch.setattr(measure, "_key", lambda *_: "this machine")
     for folder in ("one", "other"):
         assert select(workshop(tmp_path / folder, cache)).mode == KEPT
     assert measured == ["loss-ranked"]
-    monkeypatch.setattr(measure, "_key", lambda shop, row, job: "another machine")
+    monkeypatch.setattr(measure, "_key", lambda *_: "another machine")
     assert select(workshop(tmp_path / "one", cache)).mode == KEPT
     assert measured == ["loss-ranked"]
 
 
-def test_another_model_objective_or_number_of_threads_is_another_measurement(tmp_path, cache, measured):
+def test_a_trial_that_took_its_worker_with_it_is_not_made_again(tmp_path, cache, monkeypatch):
+    """The system ends the process that takes too much memory: the next one trains in two passes instead of dying of the same."""
+    monkeypatch.setattr(measure, "_key", lambda *_: "a small machine")
+
+    def killed(job: TrainJob) -> Choice:
+        raise SystemExit(137)
+
+    monkeypatch.setattr(measure, "choose_selection", killed)
+    with pytest.raises(SystemExit):
+        select(workshop(tmp_path, cache))
+    choice = select(workshop(tmp_path, cache))
+    assert (choice.mode, choice.reason) == (TWO_PASS, "the trial of kept graphs did not end")
+
+
+def test_whatever_the_seconds_and_the_memory_of_a_step_depend_on_is_another_measurement(tmp_path, cache):
     shop = workshop(tmp_path, cache)
-    job = measure.training_job(shop, RANKED, 0, shop.data(0).pairs, lambda _: None)
-    keys = {measure._key(shop, RANKED, job), measure._key(shop, Row("dpo", "uniform"), job)}
-    keys.add(measure._key(shop, RANKED, dataclasses.replace(job, rules=dataclasses.replace(job.rules, pool=3))))
+    job = job_of(shop, RANKED)
+    track, adapters = shop.track, LoraRules(rank=2)
+    keys = [measure._key(shop, job), measure._key(shop, job, RANKED), measure._key(shop, job, Row("dpo", "uniform"))]
+    keys.append(measure._key(shop, dataclasses.replace(job, rules=dataclasses.replace(job.rules, pool=3))))
+    keys.append(measure._key(shop, dataclasses.replace(job, scorer=dataclasses.replace(job.scorer, layout=AS_ROWS))))
+    shop.track = dataclasses.replace(track, lora=adapters)
+    keys.append(measure._key(shop, job))
+    shop.track = dataclasses.replace(track, model=ModelRules(attention="eager"))
+    keys.append(measure._key(shop, job))
+    shop.track = track
     shop.__dict__["reference_weights"] = "others"
-    assert len(keys | {measure._key(shop, RANKED, job)}) == 4
+    keys.append(measure._key(shop, job))
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_row_that_scores_nothing_is_not_measured(tmp_path, cache, measured):
+    shop = workshop(tmp_path, cache)
+    row = Row("dpo", "uniform")
+    assert chosen_selection(shop, job_of(shop, row), row).reason == "the scheduler scores nothing"
+    assert not measured
 
 
 def test_a_short_training_is_not_compiled_and_that_is_kept(tmp_path, cache):
     shop = workshop(tmp_path, cache)
-    choice = chosen_compilation(shop, Row("dpo", "uniform"), 0, lambda _: None)
+    choice = chosen_compilation(shop, job_of(shop, Row("dpo", "uniform")))
     assert not choice.used
     assert shop.folder.compilation.exists()
-    assert chosen_compilation(shop, Row("dpo", "uniform"), 0, lambda _: None) == choice
+    assert chosen_compilation(shop, job_of(shop, Row("dpo", "uniform"))) == choice
 
 
 # ---------------------------------------------------------------- cells that share a GPU
@@ -123,10 +157,13 @@ def chosen(given: RunOptions, engine: Answers) -> tuple[int, int]:
 def test_a_gpu_gets_as_many_workers_as_it_holds_cells_found_out_once(tmp_path, monkeypatch):
     given = dataclasses.replace(options(tmp_path), in_process=False)
     monkeypatch.setattr(run, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(run, "device_name", lambda: "a GPU")
     monkeypatch.setattr(run, "usable_cores", lambda: 16)
     engine = Answers(2)
     assert chosen(given, engine) == (2, 8)
     assert chosen(given, engine) == (2, 8)
     assert engine.asked == ["room"]
+    monkeypatch.setattr(run, "device_name", lambda: "a smaller GPU")
+    assert chosen(given, Answers(1)) == (1, 16)
     assert chosen(dataclasses.replace(given, jobs=1), engine) == (1, 16)
     assert chosen(dataclasses.replace(given, in_process=True), engine) == (1, 16)

@@ -28,4 +28,6 @@ def test_a_run_is_planned_without_transformers_which_takes_longer_than_all_the_r
 def test_a_worker_imports_neither_adapters_nor_harness_libraries_before_they_are_used():
     modules = ("transformers", "peft", "pandas", "sklearn", "matplotlib", "datasets", "alpaca_eval", "fastchat")
     # Older versions of transformers import some of them themselves.
-    assert heavy_after(WORKS, *modules) == {"transformers"} | heavy_after("import sys; from transformers import AutoModelForCausalLM", *modules)
+    assert heavy_after(WORKS, *modules) == {"transformers"} | heavy_after(
+        "import sys; from transformers import AutoModelForCausalLM", *modules
+    )

@@ -48,8 +48,8 @@ class Scheduler(Stateful, ABC):
     divisor: str = "trained"
     """What the summed loss of the trained pairs is divided by: ``trained``, their number K, or ``offered``, the pool's n, as some code does."""
     stale: bool = False
-    """Whether losses, margins and log-probs may be those of the last time that a pair was scored or trained on: a pool then costs a forward of the
-    pairs that were never seen alone. Hidden states are always those of the present policy."""
+    """Whether losses, margins and log-probs may be those of the last time that a pair was scored, or trained on (where there is dropout, with it): a
+    pool then costs a forward of the pairs that were never seen alone. Hidden states are always those of the present policy."""
     rehearsals: int = 0
     """Pools that it is offered, and observes, before the first step, while the policy stays as it is; they are drawn apart from training's."""
 

@@ -39,6 +39,11 @@ class TokenPairs:
         parts = (self.pairs, self.prompt_ids, self.chosen_ids, self.rejected_ids)
         return TokenPairs(*(tuple(part[row] for row in rows) for part in parts))  # type: ignore[arg-type]  # four tuples of four types
 
+    def longest(self, count: int) -> list[int]:
+        """Row numbers of the pairs with most tokens, for what is tried before a training."""
+        sizes = [len(p) + len(c) + len(r) for p, c, r in zip(self.prompt_ids, self.chosen_ids, self.rejected_ids, strict=True)]
+        return sorted(sorted(range(len(sizes)), key=sizes.__getitem__)[-count:])
+
     def canonical_order(self) -> list[int]:
         """Row numbers in an order that the pairs' token ids alone decide."""
         return sorted(range(len(self)), key=lambda i: (self.prompt_ids[i], self.chosen_ids[i], self.rejected_ids[i]))

@@ -18,6 +18,7 @@ from prefbench.evaluate.kept_answers import UNTOLD, Progress
 from prefbench.identity import digest
 from prefbench.train.device import autocast
 from prefbench.train.forward import Scorer, sum_by_sequence, summed_log_probs
+from prefbench.train.layout import AS_ROWS, micro_batches
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -93,7 +94,9 @@ class ModelPolicy:
         prompt_ids = encode_prompts(self.tokenizer, prompts)
         answer_ids = encode_answers(self.tokenizer, prompts, prompt_ids, answers)
         divergence = np.empty(len(answers))
-        for batch in self.policy.micro_batches(prompt_ids, [answer_ids], self.micro_batch_tokens):
+        alike = self.policy.layout.name == self.reference.layout.name
+        layout = self.policy.layout if alike else AS_ROWS  # a baseline may be of another architecture
+        for batch in micro_batches(layout, prompt_ids, [answer_ids], self.micro_batch_tokens, self.policy.model.device):
             policy, reference = self.policy.distributions(batch), self.reference.distributions(batch)
             sums = sum_by_sequence((policy.exp() * (policy - reference)).sum(-1), batch)
             divergence[batch.rows.cpu().numpy()] = sums.cpu().numpy()

@@ -20,6 +20,7 @@ from prefbench.data.tokens import encode, render
 from prefbench.errors import PrefbenchError
 from prefbench.train.device import autocast, compute_dtype, device
 from prefbench.train.forward import Scorer, make_scorer, refuse_unknown_tokens, summed_log_probs
+from prefbench.train.layout import SHARED
 
 BEFORE_RATING, BEFORE_LABEL, BEHIND = "Rating: [[", "[[", "]]"
 """What stands around a verdict. The brackets behind it are scored too: otherwise the probability of 1 would hold that of 10."""
@@ -123,9 +124,12 @@ class LocalModel(Judge):
     def _log_probs(self, prompt: str, continuations: Sequence[str]) -> dict[str, float]:
         """Summed log-probs (nats) of texts behind a prompt."""
         head = encode(self._tokenizer, [prompt], special=self._plain)[0]
-        bodies = [[self._continuation(prompt, head, text)] for text in continuations]
-        sums = summed_log_probs(self._scorer, [head], bodies, self.micro_batch_tokens)[:, 0]
-        return dict(zip(continuations, sums.tolist(), strict=True))
+        bodies = [self._continuation(prompt, head, text) for text in continuations]
+        if self._scorer.layout.name == SHARED:
+            sums = summed_log_probs(self._scorer, [head], [[body] for body in bodies], self.micro_batch_tokens)
+        else:  # each behind a prompt of its own, so that micro-batches may part them
+            sums = summed_log_probs(self._scorer, [head] * len(bodies), [bodies], self.micro_batch_tokens)
+        return dict(zip(continuations, sums.flatten().tolist(), strict=True))
 
     def _continuation(self, prompt: str, head: Sequence[int], text: str) -> list[int]:
         """Token ids of a text behind a prompt; on its own where the tokenizer merges across the border."""

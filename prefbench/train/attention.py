@@ -35,17 +35,23 @@ def attend(
 
         result: tuple[torch.Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return result
+    query, key = (
+        query.to(value.dtype),
+        key.to(value.dtype),
+    )  # under autocast rotary embeddings leave them in float32, and the values in bfloat16
     window = options.get("sliding_window")
     if window is not None and window >= packing.longest:
         window = None
     settings = {"dropout": options.get("dropout", 0.0), "scale": options.get("scaling")}
-    if query.device.type == "cuda" and not settings["dropout"]:
+    if query.is_cuda and not settings["dropout"] and min(query.shape[3], value.shape[3]) >= NARROWEST:
         return flexible(query, key, value, packing, window, settings["scale"]), None
     return by_blocks(query, key, value, packing, window, settings["dropout"], settings["scale"]), None
 
 
 # ---------------------------------------------------------------- which models it suits
 
+NARROWEST = 16
+"""Width of a head that FlexAttention's kernels can take."""
 CALL = 500_000
 """What a call of the attention costs on a CPU beside its arithmetic, in multiply-adds: padding that is cheaper is taken to save one."""
 WINDOWED = ("gemma3_text", "mistral", "qwen2", "qwen3")
@@ -59,6 +65,9 @@ def obstacle(model: PreTrainedModel) -> str:
         return f"attention is {model.config._attn_implementation}"
     if not getattr(model, "_supports_attention_backend", False):
         return f"{type(model).__name__} does not call transformers' attention interface"
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if kinds or any(isinstance(module, torch.nn.Conv1d) for module in model.modules()):
+        return f"{type(model).__name__} has layers that look back without attention"
     windowed = getattr(config, "sliding_window", None) or getattr(config, "attention_chunk_size", None)
     if windowed and config.model_type not in WINDOWED:
         return f"{type(model).__name__} has windows that its attention may not be told of"
@@ -104,7 +113,7 @@ def by_blocks(
         found = functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scale, enable_gqa=grouped
         )
-        outputs.append(found.transpose(1, 2).reshape(1, families * width, *query.shape[1::2]))
+        outputs.append(found.transpose(1, 2).reshape(1, families * width, query.shape[1], value.shape[3]))
     return torch.cat(outputs, dim=1)
 
 
@@ -165,4 +174,8 @@ def _flex() -> Any:
 @cache
 def compiled_flex_attention() -> Any:
     """Compiled once for all lengths: uncompiled it would hold every score."""
-    return torch.compile(_flex().flex_attention, dynamic=True)
+    import torch._dynamo
+
+    # One for each window, with and without gradient, for many tiles and for one: more than the usual limit, past which every score would be held.
+    torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
+    return torch.compile(_flex().flex_attention, dynamic=True, fullgraph=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,9 +13,11 @@ from transformers.modeling_utils import AttentionInterface
 
 from prefbench.errors import first_line
 from prefbench.train.attention import NAME, attend
+from prefbench.train.device import seconds_of
 from prefbench.train.forward import Scorer
-from prefbench.train.graphs import graphs_of
-from prefbench.train.job import TrainJob, pair_micro_batches
+from prefbench.train.graphs import pull_at_log_probs
+from prefbench.train.job import TrainJob
+from prefbench.train.selection import selected_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,43 +55,32 @@ def layers_of(model: PreTrainedModel) -> list[torch.nn.Module]:
 def choose_compilation(job: TrainJob, fresh: Callable[[], Scorer]) -> Compilation:
     """Whether compiled layers pay within this job's steps on this machine, by trying where they might; ``fresh`` gives a policy to compile."""
     kind = job.scorer.model.device.type
-    if job.rules.gradient_checkpointing:
+    if job.rules.gradient_checkpointing or job.rules.gradient_accumulation:
         return Compilation(False, "the track saves memory")
     if not layers_of(job.scorer.model):
         return Compilation(False, f"{type(job.scorer.model).__name__} does not name its layers")
-    plain = _seconds(job)
+    seconds_of(lambda: _step(job))  # warms up
+    plain = median_seconds(job)
     if plain * job.rules.steps * HOPED_FOR < COMPILATION[kind]:
         return Compilation(False, "the training is over before a compilation would pay", {"plain": plain})
     other = dataclasses.replace(job, scorer=fresh())
     other.scorer.model.train()
     compile_layers(other.scorer.model)
     try:
-        begin = time.perf_counter()
-        _step(other)
-        compiling = time.perf_counter() - begin
-        compiled = _seconds(other)
+        compiling = seconds_of(lambda: _step(other))
+        compiled = median_seconds(other)
     except Exception as error:  # no compiler, or a layer that it cannot take: there is more than one kind of error for either
         return Compilation(False, f"the layers do not compile: {first_line(error)}", {"plain": plain})
-    seconds = {"plain": plain, "compiled": compiled, "compiling": compiling}
     pays = (plain - compiled) * job.rules.steps > compiling
-    return Compilation(pays, "measured", seconds)
+    return Compilation(pays, "measured", {"plain": plain, "compiled": compiled, "compiling": compiling})
 
 
 def _step(job: TrainJob) -> None:
-    ids = np.arange(job.pool)
-    graphs = graphs_of(job, pair_micro_batches(job, ids))
-    torch.autograd.backward([graph.values[:, 0].sum() for graph in graphs])
+    """As large as a step is that trains on the scheduler's share of a pool."""
+    pull_at_log_probs(job, np.arange(selected_size(job.scheduler, job.pool)))
     job.scorer.model.zero_grad(set_to_none=True)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
-def _seconds(job: TrainJob) -> float:
-    """Median seconds of a forward and backward, behind one that warms up."""
-    _step(job)
-    found = []
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        _step(job)
-        found.append(time.perf_counter() - begin)
-    return float(np.median(found))
+def median_seconds(job: TrainJob) -> float:
+    """Of a forward and backward."""
+    return float(np.median([seconds_of(lambda: _step(job)) for _ in range(ROUNDS)]))

@@ -20,6 +20,11 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def device_name() -> str:
+    """The GPU's name, or ``cpu``."""
+    return torch.cuda.get_device_name() if device().type == "cuda" else "cpu"
+
+
 def compute_dtype(rule: str, weights: str = "float32") -> str:
     """``float32`` or ``bfloat16``: a track's rule, ``auto`` resolved. bfloat16 without native units is slower than float32, hence CUDA only.
 
@@ -81,14 +86,17 @@ def seconds_by_threads(step: Callable[[], object], candidates: list[int]) -> dic
     before, measured = torch.get_num_threads(), dict[int, float]()
     for threads in candidates:
         torch.set_num_threads(threads)
-        first = _seconds(step)
+        first = seconds_of(step)
         hopeless = first > 4 * min(measured.values(), default=first)
-        measured[threads] = first if hopeless else sorted(_seconds(step) for _ in range(REPEATS))[REPEATS // 2]
+        measured[threads] = first if hopeless else sorted(seconds_of(step) for _ in range(REPEATS))[REPEATS // 2]
     torch.set_num_threads(before)
     return measured
 
 
-def _seconds(step: Callable[[], object]) -> float:
+def seconds_of(step: Callable[[], object]) -> float:
+    """Of one step, and on a GPU of all that it told it to do."""
     start = time.perf_counter()
     step()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - start

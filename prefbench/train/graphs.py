@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from prefbench.train.job import TrainJob
+from prefbench.train.job import TrainJob, pair_micro_batches
 from prefbench.train.layout import MicroBatch, to_device
 from prefbench.train.recompute import recomputed_values
 from prefbench.train.statistics import sequence_names, sequence_values
@@ -73,3 +73,13 @@ def narrowed(graphs: Sequence[Graph], chosen: np.ndarray, pool: int) -> list[Gra
 def pull(graphs: Sequence[Graph], pulls: torch.Tensor) -> None:
     """Backward: add to the weights' gradients what ``pulls`` (count, S), the gradient by number of each sequence, comes to."""
     torch.autograd.backward([graph.values for graph in graphs], [pulls[graph.places()] for graph in graphs])
+
+
+def pull_at_log_probs(job: TrainJob, ids: np.ndarray) -> None:
+    """Forward and backward of these pairs' log-probs, whatever the objective would make of them: what a step costs, for trials."""
+    pull_at(graphs_of(job, pair_micro_batches(job, ids)))
+
+
+def pull_at(graphs: Sequence[Graph]) -> None:
+    """Backward from the log-probs."""
+    torch.autograd.backward([graph.values[:, 0].sum() for graph in graphs])

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 LOGIT_BYTES = 1 << 28
 """Memory of one buffer of logits; more response positions than fit are projected block by block, and again in the backward."""
-CHUNK = 1 << 18
-"""Logits that are turned into probabilities at a time: few enough to stay in a CPU's cache between two passes over them."""
+CHUNK, CUDA_CHUNK = 1 << 18, 1 << 25
+"""Logits that are turned into probabilities at a time: few enough to stay in a CPU's cache between two passes over them; on a GPU, where every
+pass is a launch, many."""
 
 
 def head_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
@@ -58,25 +59,32 @@ class TargetLogProbs(torch.autograd.Function):
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor, cap: float | None
     ) -> torch.Tensor:
         block = max(1, LOGIT_BYTES // (weight.shape[0] * hidden.element_size()))
-        found = [_block_log_probs(*piece, weight, bias, cap) for piece in zip(hidden.split(block), targets.split(block), strict=True)]
-        ctx.save_for_backward(hidden, weight, bias, targets)
-        ctx.cap, ctx.block = cap, block
-        ctx.logits = found[0][1] if len(found) == 1 and any(ctx.needs_input_grad) else None
-        ctx.normaliser = torch.cat([normaliser for _, _, normaliser in found])
-        return torch.cat([log_probs for log_probs, _, _ in found])
+        wanted = len(hidden) <= block and any(ctx.needs_input_grad)
+        found, kept = [], None
+        for piece in zip(hidden.split(block), targets.split(block), strict=True):
+            log_probs, logits, normaliser = _block_log_probs(*piece, weight, bias, cap)
+            found.append((log_probs, normaliser))
+            kept = logits if wanted else None
+            del logits  # the next block's take their place
+        # Saved, and no attribute: recomputation drops, and makes again, what is saved.
+        ctx.save_for_backward(hidden, weight, bias, targets, torch.cat([normaliser for _, normaliser in found]), kept)
+        ctx.cap, ctx.block, ctx.spent = cap, block, False
+        return torch.cat([log_probs for log_probs, _ in found])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        hidden, weight, bias, targets = ctx.saved_tensors
-        kept, ctx.logits = ctx.logits, None  # overwritten below: of a second backward through the same graph the logits are made again
+        hidden, weight, bias, targets, normalisers, kept = ctx.saved_tensors
+        if kept is not None:  # overwritten below: of a second backward through the same graph the logits are made again
+            kept, ctx.spent = None if ctx.spent else kept.data, True
         sums = _Gradients(ctx.needs_input_grad, hidden, weight)
-        rows = (hidden, targets, ctx.normaliser, gradients[0])
+        rows = (hidden, targets, normalisers, gradients[0])
         for number, piece in enumerate(zip(*(tensor.split(ctx.block) for tensor in rows), strict=True)):
             states, wanted, normaliser, gradient = piece
             logits = capped_logits(states, weight, bias, ctx.cap) if kept is None else kept
             logits_to_gradient_(logits, wanted, normaliser, gradient, ctx.cap)
             sums.add(number * ctx.block, states, logits)
+            del logits
         return sums.hidden, sums.weight, sums.bias, None, None
 
 
@@ -116,16 +124,20 @@ def _block_log_probs(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Log-probs (N,), logits (N, V), and the logarithm of each row's summed exponentials (N,), the first and last in float32."""
     logits = capped_logits(hidden, weight, bias, cap)
-    rows = max(1, CHUNK // logits.shape[1])
+    rows = _rows_at_a_time(logits)
     normaliser = torch.cat([torch.logsumexp(chunk.float(), dim=1) for chunk in logits.split(rows)])
     return logits.gather(1, targets[:, None]).squeeze(1).float() - normaliser, logits, normaliser
+
+
+def _rows_at_a_time(logits: torch.Tensor) -> int:
+    return max(1, (CUDA_CHUNK if logits.is_cuda else CHUNK) // logits.shape[1])
 
 
 def logits_to_gradient_(
     logits: torch.Tensor, targets: torch.Tensor, normaliser: torch.Tensor, gradient: torch.Tensor, cap: float | None
 ) -> None:
     """Overwrite logits (N, V) by the gradient of the matrix product before the cap, given that of the log-probs (N,)."""
-    rows = max(1, CHUNK // logits.shape[1])
+    rows = _rows_at_a_time(logits)
     columns = (logits, targets[:, None], normaliser[:, None], gradient[:, None])
     for chunk, wanted, offset, slope in zip(*(tensor.split(rows) for tensor in columns), strict=True):
         steepness = None if cap is None else 1 - (chunk.float() / cap) ** 2

@@ -97,7 +97,9 @@ def micro_batches(
     prompt are in one micro-batch. They are cut in the ``order`` given, else longest first: what is cut together is then alike, and memory is
     short at once or not at all.
     """
-    families = [Family(i, prompts[i], tuple(side[i] for side in sides), len(prompts)) for i in order or range(len(prompts))]
+    families = [
+        Family(i, prompts[i], tuple(side[i] for side in sides), len(prompts)) for i in (range(len(prompts)) if order is None else order)
+    ]
     if order is None:
         families.sort(key=lambda family: family.size(layout.name), reverse=True)
     groups: list[list[Family]] = []

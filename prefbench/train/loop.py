@@ -15,7 +15,7 @@ from prefbench.train.ahead import Ahead
 from prefbench.train.checked import checked_losses
 from prefbench.train.compiled import compile_layers
 from prefbench.train.graphs import Graph, gather, graphs_of, narrowed, pull
-from prefbench.train.job import TrainJob, mismatched_log_ratios, pair_batch, pair_micro_batches
+from prefbench.train.job import KEPT, TrainJob, mismatched_log_ratios, pair_batch, pair_micro_batches
 from prefbench.train.log import StepLog
 from prefbench.train.meter import Clocks
 from prefbench.train.recompute import recompute_layers
@@ -43,6 +43,7 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
     if job.compiled:
         compile_layers(model)
     size = selected_size(job.scheduler, job.pool)
+    trains_on_all = size == job.pool and job.selection != KEPT
     state, ahead = LoopState.fresh(job, clocks), Ahead(job)
     if not (job.checkpoint and job.checkpoint.resume(state)):
         rehearse(state, size)
@@ -60,7 +61,7 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
             # ------------------------------------------------------------ forward of the K pairs, or what of the pool's leads to them
             with clocks.part("data"):
                 micros = [] if graphs else ahead.take(picked)
-                ahead.begin(state.upcoming())
+                ahead.begin(state.upcoming() if trains_on_all else None)
             with clocks.part("forward"):
                 if graphs:
                     graphs = narrowed(graphs, chosen, len(ids))
@@ -72,7 +73,7 @@ def train(job: TrainJob, clocks: Clocks) -> StepLog:
             with clocks.part("backward"):
                 state.optimiser.zero_grad(set_to_none=True)
                 batch, losses, pulls = accumulate_gradients(job, picked, step, graphs, divisor)
-                del graphs  # nothing of this step's forward is alive during the next one's
+                del graphs, micros  # nothing of this step's forward is alive during the next one's
 
             # ------------------------------------------------------------ update
             with clocks.part("optimiser"):

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from prefbench.train.device import usable_cores
-from prefbench.train.graphs import graphs_of, narrowed
+from prefbench.engine.memory import is_out_of_memory
+from prefbench.train.device import seconds_of, usable_cores
+from prefbench.train.graphs import graphs_of, narrowed, pull_at
 from prefbench.train.job import KEPT, TWO_PASS, TrainJob, pair_micro_batches
 from prefbench.train.meter import available_memory_bytes, peak_memory_bytes, reset_peak_memory
 from prefbench.train.seen import takes_stale
 from prefbench.train.selection import Keep, pool_statistics, selected_size
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 ROUNDS = 5
 CLEARLY = 0.9
 """Graphs are kept where a step then takes at most this share of the time: two runs of one machine are to choose alike."""
-SHARE = 0.5
-"""Of the memory that is free, what the graphs of all workers may take."""
+GRAPHS = 0.5
+"""Share of the memory that is free that the graphs of all workers may take."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,11 @@ def choose_selection(job: TrainJob) -> Choice:
         return Choice(TWO_PASS, reason)
     try:
         seconds, more = _measured(job)
-    except (torch.OutOfMemoryError, MemoryError):
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         return Choice(TWO_PASS, "the graphs of a whole pool do not fit into memory")
-    if more * usable_cores() / torch.get_num_threads() > SHARE * available_memory_bytes():
+    if more * usable_cores() / torch.get_num_threads() > GRAPHS * available_memory_bytes():
         return Choice(TWO_PASS, "the graphs of a whole pool, in every worker, might not fit into memory", seconds, more)
     faster = seconds[KEPT] <= CLEARLY * seconds[TWO_PASS]
     return Choice(KEPT if faster else TWO_PASS, "measured", seconds, more)
@@ -53,6 +59,8 @@ def obstacle(job: TrainJob) -> str:
         return "the scheduler scores nothing"
     if takes_stale(job.scheduler):
         return "the scheduler takes stale scores"
+    if "padded_hidden_states" in job.scheduler.wants:
+        return "means over padding depend on how micro-batches are cut"
     if job.rules.gradient_accumulation or job.rules.gradient_checkpointing:
         return "the track saves memory"
     if has_dropout(job.scorer.model):
@@ -60,18 +68,19 @@ def obstacle(job: TrainJob) -> str:
     return ""
 
 
-def has_dropout(model: torch.nn.Module) -> bool:
-    """Whether a forward in training draws anything."""
+def has_dropout(model: PreTrainedModel) -> bool:
+    """Whether a forward in training draws anything: by its layers, adapters included, or by what its configuration calls a drop of any kind."""
     layers = any(isinstance(layer, torch.nn.Dropout) and layer.p > 0 for layer in model.modules())
-    return layers or any(getattr(layer, "attention_dropout", 0.0) for layer in model.modules())
+    named = model.config.get_text_config().to_dict().items()
+    return layers or any("drop" in name and isinstance(share, float) and share > 0 for name, share in named)
 
 
 def _measured(job: TrainJob) -> tuple[dict[str, float], int]:
     """Median seconds of a selective step by mode, alternating, and how much more memory kept graphs take. The policy stays as it is."""
-    ids = np.arange(job.pool)
+    ids = np.array(job.data.tokens.longest(job.pool))
     steps = {mode: _step(job, mode, ids) for mode in (TWO_PASS, KEPT)}
     peaks = {mode: _peak(step) for mode, step in steps.items()}
-    rounds = [{mode: _seconds(step) for mode, step in steps.items()} for _ in range(ROUNDS)]
+    rounds = [{mode: seconds_of(step) for mode, step in steps.items()} for _ in range(ROUNDS)]
     job.scorer.model.zero_grad(set_to_none=True)
     return {mode: float(np.median([found[mode] for found in rounds])) for mode in steps}, peaks[KEPT] - peaks[TWO_PASS]
 
@@ -84,7 +93,7 @@ def _step(job: TrainJob, mode: str, ids: np.ndarray) -> Callable[[], None]:
     def step() -> None:
         _, graphs = pool_statistics(job, ids, 0, Keep() if mode == KEPT else None)
         graphs = narrowed(graphs, chosen, len(ids)) if graphs else graphs_of(job, pair_micro_batches(job, ids[chosen]))
-        torch.autograd.backward([graph.values[:, 0].sum() for graph in graphs])
+        pull_at(graphs)
 
     return step
 
@@ -93,11 +102,3 @@ def _peak(step: Callable[[], None]) -> int:
     reset_peak_memory()
     step()
     return peak_memory_bytes()
-
-
-def _seconds(step: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    step()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start

@@ -30,7 +30,8 @@ class Seen:
         """Nothing is known yet."""
         scalars = [name for name in job.scheduler.wants if name in SCALARS]
         together = job.selection == KEPT and kept_tokens(job) > 1
-        names = scalars if takes_stale(job.scheduler) else scalars[: int(together)]
+        first = scalars[:1] if together else []
+        names = scalars if takes_stale(job.scheduler) else first
         return cls({name: np.full(len(job.data), np.nan) for name in names})
 
     def unknown(self, ids: np.ndarray) -> np.ndarray:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,8 +38,8 @@ def selected_size(scheduler: Scheduler, pool: int) -> int:
     return share_of(pool, scheduler.ratio)
 
 
-def score_pool(state: LoopState, ids: np.ndarray, step: int) -> tuple[Pool, list[Graph]]:
-    """The pool as the scheduler sees it, and the graphs of its pairs where they are kept for the backward.
+def score_pool(state: LoopState, ids: np.ndarray, step: int, rehearsed: bool = False) -> tuple[Pool, list[Graph]]:
+    """The pool as the scheduler sees it, and the graphs of its pairs where they are kept for the backward, which a rehearsal has none of.
 
     Its statistics cost one forward, and nothing when it wants none; of those that it takes stale, pairs that were never seen alone are scored.
     """
@@ -49,13 +49,23 @@ def score_pool(state: LoopState, ids: np.ndarray, step: int) -> tuple[Pool, list
         return Pool(ids, columns, {}, job.progress(step)), []
     if takes_stale(job.scheduler):
         return Pool(ids, columns, _stale_statistics(state, ids, step), job.progress(step)), []
-    keep = job.selection == KEPT
-    # A forward whose graphs are kept is training's own.
-    with state.clocks.time("train" if keep else "select"), state.clocks.part("forward") if keep else nullcontext():
-        statistics, graphs = pool_statistics(job, ids, step, Keep(state.seen.order(ids)) if keep else None)
+    keep = Keep(state.seen.order(ids)) if job.selection == KEPT and not rehearsed else None
+    with _clock(state, keep):
+        statistics, graphs = pool_statistics(job, ids, step, keep)
     state.seen.remember(ids, statistics)
     state.log.pairs_forward += len(ids)
     return Pool(ids, columns, statistics, job.progress(step)), graphs
+
+
+@contextmanager
+def _clock(state: LoopState, keep: Keep | None) -> Iterator[None]:
+    """A scheduler's, but for a forward whose graphs are kept: that is training's own."""
+    if keep is None:
+        with state.clocks.time("select"):
+            yield
+    else:
+        with state.clocks.time("train"), state.clocks.part("forward"):
+            yield
 
 
 def _stale_statistics(state: LoopState, ids: np.ndarray, step: int) -> dict[str, np.ndarray]:
@@ -133,7 +143,7 @@ def rehearse(state: LoopState, size: int) -> None:
     """Before the first step: pools are offered and observed while the policy stays as it is. Their order moves that of no training pool."""
     pools = state.epochs.pools(stream(state.job.seed, "rehearse"))
     for number in range(state.job.scheduler.rehearsals):
-        pool, _ = score_pool(state, next(pools), 0)
+        pool, _ = score_pool(state, next(pools), 0, rehearsed=True)
         choose(state, pool, size)
         if number % EVERY == 0:
             state.job.report({})

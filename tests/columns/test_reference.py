@@ -61,6 +61,13 @@ def test_weights_tokens_and_arithmetic_each_miss_the_cache():
     assert len(keys | {reference_key("w", changed, "float32")}) == 4
 
 
+def test_a_configuration_that_changes_what_the_weights_mean_misses_the_cache():
+    """With another rotary base the same weights give other log-probs, and no safetensors file tells."""
+    scorers = [make_scorer(tiny_llama(rope_parameters={"rope_type": "default", "rope_theta": base}), "float32") for base in (1e4, 1e5, 1e4)]
+    one, other, same = (reference_key("w", random_tokens(3), scorer.arithmetic) for scorer in scorers)
+    assert one == same != other
+
+
 def test_a_torn_cache_file_is_written_anew(tmp_path):
     tokens = random_tokens(3)
     expected = reference_column(Counting(), "w", tokens, 60, tmp_path).sums()

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch._dynamo
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from prefbench.config import LoraRules
 from prefbench.objectives.dpo import Dpo
@@ -25,10 +27,12 @@ IDS = np.array([3, 17, 5, 0, 11])
 
 
 @pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers are traced as they are for the compiler, and run without it: seconds instead of half a minute."""
-    plain = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda layer, **options: plain(layer, backend="aot_eager", **options))
+def traced(monkeypatch: pytest.MonkeyPatch) -> CompileCounterWithBackend:
+    """Layers are traced as they are for the compiler, and run without it: seconds instead of half a minute. It counts what was traced."""
+    torch._dynamo.reset()
+    plain, counter = torch.nn.Module.compile, CompileCounterWithBackend("aot_eager")
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda layer, **options: plain(layer, backend=counter, **options))
+    return counter
 
 
 def gradients(job: TrainJob) -> list[torch.Tensor]:
@@ -46,6 +50,7 @@ def test_gradients_are_the_plain_ones(traced, lora):
     plain, other = (job_with(fresh_policy(make_scorer(tiny_llama(), "float32"), lora, seed=0)) for _ in range(2))
     compile_layers(other.scorer.model)
     assert relative_difference(gradients(other), gradients(plain)) < 1e-6
+    assert traced.frame_count > 0
 
 
 def test_the_layers_of_every_architecture_are_found():
@@ -75,8 +80,8 @@ def long_job() -> TrainJob:
 @pytest.mark.parametrize(("compiled_step", "steps", "used"), [(0.8, 1000, True), (0.8, 400, False), (1.1, 1000, False)])
 def test_compiled_layers_are_used_where_they_earn_their_compilation_back(monkeypatch, traced, compiled_step, steps, used):
     seconds = iter([1.0, compiled_step])
-    monkeypatch.setattr(compiled, "_seconds", lambda job: next(seconds))
-    monkeypatch.setattr(compiled.time, "perf_counter", iter([0.0, 100.0]).__next__)
+    monkeypatch.setattr(compiled, "median_seconds", lambda job: next(seconds))
+    monkeypatch.setattr(compiled, "seconds_of", lambda step: 100.0)
     job = make_job(Dpo(), steps=steps)
     choice = choose_compilation(job, job.scorer.copy)
     assert (choice.used, choice.reason) == (used, "measured")

@@ -99,3 +99,22 @@ def test_the_forward_and_backward_hold_one_buffer_of_logits(monkeypatch):
     buffer, matrix = 4 * POSITIONS * 20_000, 4 * WIDTH * 20_000
     assert peak(target_log_probs) < 1.5 * buffer + 2 * matrix
     assert peak(plainly) > 2.5 * buffer
+
+
+def test_block_by_block_no_more_than_a_block_is_held_at_a_time(monkeypatch):
+    from tests.train.test_recompute import Alive
+
+    monkeypatch.setattr(head, "CHUNK", 20_000)
+    owner, (hidden, targets, slope) = tiny_llama(vocab_size=20_000), inputs()
+
+    def peak(rows: int, gradient: bool) -> int:
+        monkeypatch.setattr(head, "LOGIT_BYTES", 4 * 20_000 * rows)
+        with Alive() as alive, torch.set_grad_enabled(gradient):
+            values = target_log_probs(owner, hidden, targets)
+            if gradient:
+                values.backward(slope)
+        return alive.peak
+
+    buffer, matrix = 4 * POSITIONS * 20_000, 4 * WIDTH * 20_000
+    assert peak(2, gradient=False) < 0.4 * buffer + matrix < peak(POSITIONS, gradient=False)
+    assert peak(2, gradient=True) < 0.6 * buffer + 3 * matrix  # itself, its gradient, and what is added to that

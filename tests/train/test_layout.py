@@ -84,20 +84,29 @@ def test_packed_tokens_are_refused_by_a_model_that_would_read_them_as_one_text()
         Scorer(model, "float32", split_head=True).token_log_probs(batch)
 
 
-def test_a_model_whose_positions_do_not_come_from_outside_is_padded():
-    """A look backwards in the tokens, as convolutions have it, sees across the borders of packed sequences."""
-
-    class Peeking(type(tiny_llama())):
-        def get_input_embeddings(self):
-            return super().get_input_embeddings()
-
-    model = tiny_llama()
-    embed = model.model.embed_tokens
-    embed.register_forward_hook(lambda _module, _inputs, found: found + found.roll(1, dims=1))
-    model.__class__ = Peeking
-    layout = make_scorer(model, "float32").layout
-    assert (layout.name, layout.reason) == (PADDED, "Peeking gives other log-probs for packed tokens")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("scale", [0.02, 0.3])
+def test_a_model_that_looks_back_without_attention_is_padded(dtype, scale):
+    """As convolutions do, across the borders of packed sequences."""
+    model = tiny_llama(initializer_range=scale).to(dtype)
+    model.model.embed_tokens.register_forward_hook(lambda _module, _inputs, found: found + found.roll(1, dims=1))
+    layout = make_scorer(model, "float32" if dtype == torch.float32 else "bfloat16").layout
+    assert (layout.name, layout.reason) == (PADDED, "LlamaForCausalLM has other states for packed tokens")
     assert model.config._attn_implementation == "sdpa"
+
+
+def test_layers_of_another_kind_than_attention_are_padded_untried():
+    model = tiny_llama()
+    model.config.layer_types = ["conv", "full_attention"]
+    assert "look back without attention" in make_scorer(model, "float32").layout.reason
+
+
+def test_a_model_that_cannot_be_tried_is_padded_with_the_reason(monkeypatch):
+    def fails(*_: object) -> None:
+        raise RuntimeError("no kernel\nfor these heads")
+
+    monkeypatch.setattr("prefbench.train.attention.by_blocks", fails)
+    assert make_scorer(tiny_llama(), "float32").layout.reason == "LlamaForCausalLM cannot be given packed tokens: no kernel"
 
 
 def test_a_model_with_windows_that_the_attention_may_not_be_told_of_is_padded():

@@ -13,7 +13,7 @@ from prefbench.schedulers.uniform import Uniform
 from prefbench.train import modes
 from prefbench.train.forward import make_scorer
 from prefbench.train.job import KEPT, TWO_PASS, TrainJob
-from prefbench.train.modes import choose_selection
+from prefbench.train.modes import choose_selection, obstacle
 from tests.train.test_loop import make_job
 from tests.train.test_state import forgetful
 
@@ -71,3 +71,19 @@ def test_what_speaks_against_kept_graphs_is_said(job, reason):
     assert choice.mode == TWO_PASS
     assert reason in choice.reason
     assert not choice.seconds
+
+
+def test_dropout_that_only_the_configuration_names_counts():
+    """Layers that call the function have no module that would tell."""
+    job = make_job(Dpo(), LossRanked())
+    assert obstacle(job) == ""
+    job.scorer.model.config.attention_dropout = 0.1
+    assert "dropout" in obstacle(job)
+
+
+def test_statistics_that_depend_on_the_cut_of_micro_batches_are_not_left_to_a_stopwatch():
+    @dataclasses.dataclass
+    class Padded(LossRanked):
+        wants = ("loss", "padded_hidden_states")
+
+    assert "padding" in obstacle(make_job(Dpo(), Padded()))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from prefbench.objectives.dpo import Dpo
 from prefbench.schedulers.loss_ranked import LossRanked
-from prefbench.train.loop import train
+from prefbench.train.loop import accumulate_gradients, train
 from prefbench.train.meter import Clocks
 from prefbench.train.selection import pool_statistics, score_pool
 from prefbench.train.state import LoopState
@@ -32,12 +30,12 @@ def test_a_pair_is_scored_the_first_time_that_it_is_offered():
 
 
 def test_its_score_is_then_what_training_saw_of_it_last():
-    state = stale_state()
-    score_pool(state, np.array([4, 9]), 0)
-    batch_losses = {}
-    job = dataclasses.replace(state.job, report=lambda told: batch_losses.update(told))
-    log = train(job, Clocks())
-    assert log.pairs_forward < 2 * log.pairs_backward + 24  # no pool of the second epoch was scored
+    state, ids = stale_state(), np.array([4, 9, 2])
+    score_pool(state, ids, 0)
+    batch, losses, _ = accumulate_gradients(state.job, ids[:2], 1)
+    state.seen.remember_trained(ids[:2], batch, losses + 1)
+    assert state.seen.values["loss"][ids[:2]] == pytest.approx((losses + 1).numpy())
+    assert score_pool(state, ids, 2)[0].statistics["loss"][:2] == pytest.approx((losses + 1).numpy())
 
 
 def test_a_step_over_pairs_that_are_known_costs_the_forward_of_the_chosen_alone():
