@@ -68,6 +68,8 @@ def obstacle(model: PreTrainedModel) -> str:
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     if kinds or any(isinstance(module, torch.nn.Conv1d) for module in model.modules()):
         return f"{type(model).__name__} has layers that look back without attention"
+    if (getattr(config, "rope_parameters", None) or {}).get("rope_type") in ("dynamic", "longrope"):
+        return f"{type(model).__name__} has rotary embeddings that follow the longest text of a batch"
     windowed = getattr(config, "sliding_window", None) or getattr(config, "attention_chunk_size", None)
     if windowed and config.model_type not in WINDOWED:
         return f"{type(model).__name__} has windows that its attention may not be told of"

@@ -13,7 +13,7 @@ from transformers.modeling_utils import AttentionInterface
 
 from prefbench.errors import first_line
 from prefbench.train.attention import NAME, attend
-from prefbench.train.device import seconds_of
+from prefbench.train.device import median_of_rounds, seconds_of
 from prefbench.train.forward import Scorer
 from prefbench.train.graphs import pull_at_log_probs
 from prefbench.train.job import TrainJob
@@ -26,7 +26,6 @@ COMPILATION = {"cpu": 40.0, "cuda": 90.0}
 """Seconds that a first compilation takes at least."""
 HOPED_FOR = 0.15
 """Share of a step that compiled layers may save: where even that would not earn the compilation back, none is tried."""
-ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,10 @@ def choose_compilation(job: TrainJob, fresh: Callable[[], Scorer]) -> Compilatio
         return Compilation(False, "the track saves memory")
     if not layers_of(job.scorer.model):
         return Compilation(False, f"{type(job.scorer.model).__name__} does not name its layers")
-    seconds_of(lambda: _step(job))  # warms up
+    first = seconds_of(lambda: _step(job))  # warms up, and so is rather too long
+    if first * job.rules.steps * HOPED_FOR < COMPILATION[kind]:
+        return Compilation(False, "the training is over before a compilation would pay", {"plain": first})
     plain = median_seconds(job)
-    if plain * job.rules.steps * HOPED_FOR < COMPILATION[kind]:
-        return Compilation(False, "the training is over before a compilation would pay", {"plain": plain})
     other = dataclasses.replace(job, scorer=fresh())
     other.scorer.model.train()
     compile_layers(other.scorer.model)
@@ -83,4 +82,4 @@ def _step(job: TrainJob) -> None:
 
 def median_seconds(job: TrainJob) -> float:
     """Of a forward and backward."""
-    return float(np.median([seconds_of(lambda: _step(job)) for _ in range(ROUNDS)]))
+    return median_of_rounds([lambda: _step(job)])[0]

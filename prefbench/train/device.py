@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ import torch
 
 from prefbench.errors import PrefbenchError
 
-REPEATS = 9
+REPEATS, PATIENCE = 9, 1.5
+"""Rounds of a measurement, and seconds in which the last of them begins: a large model's steps differ little, and take long."""
 
 
 def device() -> torch.device:
@@ -88,9 +90,17 @@ def seconds_by_threads(step: Callable[[], object], candidates: list[int]) -> dic
         torch.set_num_threads(threads)
         first = seconds_of(step)
         hopeless = first > 4 * min(measured.values(), default=first)
-        measured[threads] = first if hopeless else sorted(seconds_of(step) for _ in range(REPEATS))[REPEATS // 2]
+        measured[threads] = first if hopeless else median_of_rounds([step])[0]
     torch.set_num_threads(before)
     return measured
+
+
+def median_of_rounds(steps: Sequence[Callable[[], object]]) -> list[float]:
+    """Median seconds of each step, in turn: REPEATS rounds, or as many as begin within PATIENCE seconds, one at least."""
+    begun, rounds = time.perf_counter(), list[list[float]]()
+    while len(rounds) < REPEATS and (not rounds or time.perf_counter() - begun < PATIENCE):
+        rounds.append([seconds_of(step) for step in steps])
+    return [statistics.median(found) for found in zip(*rounds, strict=True)]
 
 
 def seconds_of(step: Callable[[], object]) -> float:

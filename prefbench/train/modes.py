@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from prefbench.engine.memory import is_out_of_memory
-from prefbench.train.device import seconds_of, usable_cores
+from prefbench.train.device import median_of_rounds, usable_cores
 from prefbench.train.graphs import graphs_of, narrowed, pull_at
 from prefbench.train.job import KEPT, TWO_PASS, TrainJob, pair_micro_batches
 from prefbench.train.meter import available_memory_bytes, peak_memory_bytes, reset_peak_memory
@@ -20,7 +20,6 @@ from prefbench.train.selection import Keep, pool_statistics, selected_size
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ROUNDS = 5
 CLEARLY = 0.9
 """Graphs are kept where a step then takes at most this share of the time: two runs of one machine are to choose alike."""
 GRAPHS = 0.5
@@ -80,9 +79,9 @@ def _measured(job: TrainJob) -> tuple[dict[str, float], int]:
     ids = np.array(job.data.tokens.longest(job.pool))
     steps = {mode: _step(job, mode, ids) for mode in (TWO_PASS, KEPT)}
     peaks = {mode: _peak(step) for mode, step in steps.items()}
-    rounds = [{mode: seconds_of(step) for mode, step in steps.items()} for _ in range(ROUNDS)]
+    seconds = median_of_rounds(list(steps.values()))
     job.scorer.model.zero_grad(set_to_none=True)
-    return {mode: float(np.median([found[mode] for found in rounds])) for mode in steps}, peaks[KEPT] - peaks[TWO_PASS]
+    return dict(zip(steps, seconds, strict=True)), peaks[KEPT] - peaks[TWO_PASS]
 
 
 def _step(job: TrainJob, mode: str, ids: np.ndarray) -> Callable[[], None]:

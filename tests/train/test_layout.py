@@ -101,6 +101,11 @@ def test_layers_of_another_kind_than_attention_are_padded_untried():
     assert "look back without attention" in make_scorer(model, "float32").layout.reason
 
 
+def test_rotary_embeddings_that_follow_the_longest_text_are_padded():
+    model = tiny_llama(rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0})
+    assert "longest text" in make_scorer(model, "float32").layout.reason
+
+
 def test_a_model_that_cannot_be_tried_is_padded_with_the_reason(monkeypatch):
     def fails(*_: object) -> None:
         raise RuntimeError("no kernel\nfor these heads")
