@@ -95,13 +95,13 @@ def refuse_other_rules(folders: Sequence[Path]) -> None:
             )
 
 
-def differing_rules(first: Folder, second: Folder) -> list[str]:
+def differing_rules(first: Folder, second: Folder, recorded: bool = True) -> list[str]:
     """``track.version: 1 -> 2``, a line for each rule that differs, name and version first.
 
     Source and judge are what they said of themselves when a cell ran, where both folders have cells: where files lie, and what a judge may
-    cost, are no rules; other questions behind the same file name are.
+    cost, are no rules; other questions behind the same file name are. Without ``recorded`` only the track files are compared.
     """
-    known = [_recorded(folder) for folder in (first, second)]
+    known = [_recorded(folder) if recorded else {} for folder in (first, second)]
     ours, theirs = (rules(read_tables(folder)) | (own if all(known) else {}) for folder, own in zip((first, second), known, strict=True))
     return sorted(differences(ours, theirs), key=lambda line: not line.startswith(("track.name:", "track.version:")))
 

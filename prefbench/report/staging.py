@@ -28,9 +28,9 @@ def locked(root: Path) -> Iterator[None]:
         yield
 
 
-def stage(run: Folder, board: Folder, staged: Folder) -> None:
-    """Copy a board; what it lacks of track and artefacts comes from the run."""
-    for name in ("track.toml", *PARTS, *RENDERED):
+def stage(run: Folder, board: Folder, staged: Folder, whole: bool = False) -> None:
+    """Copy a board, of one that is replaced as a whole the track alone; what it lacks of track and artefacts comes from the run."""
+    for name in ("track.toml",) if whole else ("track.toml", *PARTS, *RENDERED):
         _copy(board.root / name, staged.root / name)
     for name in ("track.toml", "artefacts"):
         if not (staged.root / name).exists():

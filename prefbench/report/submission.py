@@ -46,22 +46,25 @@ def add(submission: Submission, harnesses: Mapping[str, Harness]) -> Added:
     """Bring the finished cells of a run to a board and render it.
 
     A run that is there already changes no byte. The board as it would be is put together beside it and checked first. Raises PrefbenchError,
-    and changes nothing, where run or board would not pass the check, where rules or artefacts differ, or where a reason is missing.
+    and changes nothing, where run or board would not pass the check, where rules or artefacts differ, or where a reason is missing. Where every
+    cell of the board is replaced for a reason, only the track files have to agree: what the cells have in common may then be another.
     """
     run, board = submission.run, submission.board
-    _refuse_other_rules(run, board)
+    whole = _replaces_every_cell(submission)
+    _refuse_other_rules(run, board, recorded=not whole)
     problems, _ = examine(run.root, harnesses)
     _refuse(problems, f"{run.root} does not pass the check", "`prefbench board check` names everything; run it again, or restore the files")
     records = run.records()
     finished = {cell: record for cell, record in records.items() if record["status"] in FINISHED}
     with locked(board.root), TemporaryDirectory() as place:
         known = board.records()
-        _refuse_other_artefacts(run, board, known)
+        if not whole:
+            _refuse_other_artefacts(run, board, known)
         actions = _actions(submission, finished, known)
         staged = Folder(Path(place))
-        stage(run, board, staged)
+        stage(run, board, staged, whole)
         for cell, action in actions.items():
-            if action != LEFT:
+            if whole or action != LEFT:
                 stage_cell(run, staged, cell, _record(submission, finished[cell], known.get(cell)))
         _render(staged, harnesses, board.root)
         copy_changed(staged.root, board.root)
@@ -77,8 +80,19 @@ def _refuse(problems: Sequence[Problem], what: str, hint: str) -> None:
         raise PrefbenchError(f"{what}: {problems[0]}{more}", hint, exit_code=1)
 
 
-def _refuse_other_rules(run: Folder, board: Folder) -> None:
-    found = differing_rules(board, run) if board.track.exists() else []
+def _replaces_every_cell(submission: Submission) -> bool:
+    """Whether the run, which does not fit the board, has a result for each of its cells, and a reason is given: as when the core computes
+    otherwise than before."""
+    run, board = submission.run, submission.board
+    theirs = board.records()
+    if not theirs or not submission.reason.strip() or (run.artefacts() == board.artefacts() and not differing_rules(board, run)):
+        return False
+    finished = {cell for cell, record in run.records().items() if record["status"] in FINISHED}
+    return theirs.keys() <= finished and submission.mode == REPRODUCED
+
+
+def _refuse_other_rules(run: Folder, board: Folder, recorded: bool) -> None:
+    found = differing_rules(board, run, recorded) if board.track.exists() else []
     if found:
         raise PrefbenchError(
             f"{run.root} was run under other rules than {board.root}: {'; '.join(found)}",

@@ -270,6 +270,27 @@ def test_other_artefacts_are_refused(run: Folder, board: Folder, tmp_path: Path)
     assert "the artefacts of duel are not those of" in refusal(other, board)
 
 
+def test_a_board_is_replaced_as_a_whole_for_a_reason_whatever_its_cells_had_in_common(run: Folder, board: Folder, tmp_path: Path) -> None:
+    """As when the core computes otherwise than before: other artefacts, other settings in every record, and the reason in each."""
+    bring(run, board)
+    before = board.records()
+    anew = write_board(tmp_path / "anew", World(questions=41))
+    write_diverged(anew, ("ipo", "uniform", 3))
+    assert "the artefacts of duel" in refusal(anew, board)
+    bring(anew, board, reason="the core computes otherwise")
+    assert check(board.root, HARNESSES) == []
+    assert board.artefacts() == anew.artefacts()
+    changed = [cell for cell, found in board.records().items() if outcome(found) != outcome(before[cell])]
+    assert changed
+    assert all(board.records()[cell]["changes"][-1]["reason"] == "the core computes otherwise" for cell in changed)
+
+
+def test_a_board_is_not_replaced_by_a_run_that_lacks_one_of_its_cells(run: Folder, board: Folder, tmp_path: Path) -> None:
+    bring(run, board)
+    fewer = write_board(tmp_path / "fewer", World(questions=41))  # the diverged cell is missing
+    assert "the artefacts of duel" in refusal(fewer, board, reason="the core computes otherwise")
+
+
 def test_another_beta_under_the_label_of_a_row_is_refused(run: Folder, board: Folder) -> None:
     render(run.root, HARNESSES)
     bring(run, board)
