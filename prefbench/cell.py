@@ -114,12 +114,13 @@ def room(shop: Workshop, seed: int, report: Report) -> int:
 def row_trial(order: Order, row: Row, shop: Workshop, report: Report) -> None:
     """Find out how a row is best trained. A plugin's mistake is told here, and by the cells, which meet it again and fail of it."""
     try:
-        job = row_job(shop, row, order.seed, shop.columns(row, order.seed, report), report)
+        columns = shop.columns(row, order.seed, report) if order.kind == "selection" else {}
+        job = row_job(shop, row, order.seed, columns, report)
         job.scorer.model.train()
-        if order.kind == "compilation":
-            chosen_compilation(shop, job)
-        else:
+        if order.kind == "selection":
             chosen_selection(shop, job, row)
+        else:
+            chosen_compilation(shop, job)
     except Exception as error:
         report({"message": f"{order.kind} of {row.method} with {row.scheduler} could not be tried: {first_line(error)}"})
 

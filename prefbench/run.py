@@ -317,7 +317,7 @@ def tasks(cells: Sequence[Cell], planner: Planner, site: Site, threads: int, pro
     data = [Task(data_of(seed), Order("data", site, threads, seed=seed)) for seed in dict.fromkeys(cell.seed for cell in trained)]
     columns = {task.id: task for cell in trained for task in column_tasks(cell, planner, site, threads)}
     selections = {task.id: task for cell in reversed(trained) for task in selection_tasks(cell, planner, site, threads)}
-    compilations = [compilation_task(cell, prepared_for(cell, planner), site, threads) for cell in trained[:1]]
+    compilations = [compilation_task(cell, site, threads) for cell in trained[:1]]
     # Data of the first seed, then calibration, then the other seeds' data: the first cells can start while the rest is made.
     shared = [*data[:1], *calibrations, *compilations, *data[1:], *columns.values(), *selections.values()]
     harnesses = tuple(task.id for task in calibrations)
@@ -346,9 +346,9 @@ def prepared_for(cell: Cell, planner: Planner) -> tuple[str, ...]:
     return data_of(cell.seed), *(column_of(cell, label, planner) for label in planner.columns(cell.row))
 
 
-def compilation_task(cell: Cell, needs: tuple[str, ...], site: Site, threads: int) -> Task:
-    """Whether compiled layers pay, tried with one cell's row for all."""
-    return Task(COMPILATION, Order("compilation", site, threads, seed=cell.seed, row=cell.row), needs)
+def compilation_task(cell: Cell, site: Site, threads: int) -> Task:
+    """Whether compiled layers pay, tried with one cell's row for all, without its columns: they are none of the other cells' affair."""
+    return Task(COMPILATION, Order("compilation", site, threads, seed=cell.seed, row=cell.row), (data_of(cell.seed),))
 
 
 def selection_of(cell: Cell) -> str:
