@@ -55,6 +55,14 @@ def test_what_is_kept_is_given_back_on_demand():
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
-    monkeypatch.setattr(allocator, "_glibc", lambda: None)
-    allocator.keep_freed_memory()
-    allocator.return_freed_memory()
+    calls: list[str] = []
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _name: calls.append("loaded"))
+    monkeypatch.setattr(allocator.sys, "platform", "darwin")
+    allocator._glibc.cache_clear()
+    try:
+        allocator.keep_freed_memory()
+        allocator.return_freed_memory()
+        assert allocator._glibc() is None
+        assert not calls
+    finally:
+        allocator._glibc.cache_clear()
