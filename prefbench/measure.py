@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from prefbench.config import UNTRAINED, Row, resolved
+from prefbench.engine.memory import kills_for_memory
 from prefbench.engine.tasks import Report
 from prefbench.identity import digest
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
@@ -26,6 +27,8 @@ from prefbench.workshop import Workshop
 
 MOST = 3
 """Cells that share a GPU: two keep it busy while one of them is judged, more gain little."""
+BEGUN = "processes_killed_for_memory_before"
+"""What stands in a choice's file while it is tried."""
 ROOM = 0.45
 """Share of the GPU's free memory for all of them."""
 
@@ -95,12 +98,16 @@ def chosen_compilation(shop: Workshop, job: TrainJob) -> Compilation:
 def _kept(shop: Workshop, own: Path, key: str, cautious: Choice | Compilation, find: Callable[[], Choice | Compilation]) -> dict[str, Any]:
     """A choice as plain data: from the run folder's file, the machine's, or found now and put into both.
 
-    The cautious one stands there meanwhile: of a trial that the system ends, with its worker, the next worker makes no other.
+    Of a trial during which the system ended processes for memory, its worker perhaps, no other is made: the cautious choice stands. One that was
+    cut short by anything else is made again, so that a run that was killed ends as if it had not been.
     """
-    machines = shop.site.cache / "measured" / f"{own.stem if own == shop.folder.compilation else 'selection'}-{key}.json"
+    name = "compilation" if own == shop.folder.compilation else "selection"
+    machines = shop.site.cache / "measured" / f"{name}-{key}.json"
     known = read_or_set_aside(own, read_sealed) or read_or_set_aside(machines, read_sealed)
+    if known and BEGUN in known:
+        known = dataclasses.asdict(cautious) if kills_for_memory() > known[BEGUN] else None
     if known is None:
-        write_sealed(own, dataclasses.asdict(cautious))
+        write_sealed(own, {BEGUN: kills_for_memory()})
         known = dataclasses.asdict(find())
         write_sealed(machines, known)
     write_sealed(own, known)

@@ -73,9 +73,11 @@ def test_a_selection_is_measured_once_per_machine_and_a_run_folder_keeps_it(tmp_
     assert measured == ["loss-ranked"]
 
 
-def test_a_trial_that_took_its_worker_with_it_is_not_made_again(tmp_path, cache, monkeypatch):
-    """The system ends the process that takes too much memory: the next one trains in two passes instead of dying of the same."""
-    monkeypatch.setattr(measure, "_key", lambda *_: "a small machine")
+@pytest.mark.parametrize(("kills_after", "reason"), [(4, "the trial of kept graphs did not end"), (3, "measured")])
+def test_a_trial_that_ran_out_of_memory_is_not_made_again_and_one_that_was_cut_short_is(tmp_path, cache, monkeypatch, kills_after, reason):
+    """The system ends the process that takes too much; but a run that somebody killed ends as if it had not been."""
+    monkeypatch.setattr(measure, "_key", lambda *_: f"a machine after {kills_after}")
+    monkeypatch.setattr(measure, "kills_for_memory", lambda: 3)
 
     def killed(job: TrainJob) -> Choice:
         raise SystemExit(137)
@@ -83,8 +85,9 @@ def test_a_trial_that_took_its_worker_with_it_is_not_made_again(tmp_path, cache,
     monkeypatch.setattr(measure, "choose_selection", killed)
     with pytest.raises(SystemExit):
         select(workshop(tmp_path, cache))
-    choice = select(workshop(tmp_path, cache))
-    assert (choice.mode, choice.reason) == (TWO_PASS, "the trial of kept graphs did not end")
+    monkeypatch.setattr(measure, "choose_selection", lambda job: Choice(KEPT, "measured"))
+    monkeypatch.setattr(measure, "kills_for_memory", lambda: kills_after)
+    assert select(workshop(tmp_path, cache)).reason == reason
 
 
 def test_whatever_the_seconds_and_the_memory_of_a_step_depend_on_is_another_measurement(tmp_path, cache):
