@@ -107,7 +107,8 @@ def by_blocks(
     grouped = query.shape[1] != key.shape[1]
     sizes = [families * width for families, width in packing.blocks]
     outputs = []
-    for number, parts in enumerate(zip(*(tensor[0].split(sizes, dim=1) for tensor in (query, key, value)), strict=True)):
+    # squeezed, and not [0]: the backward of that fills a tensor of zeros first
+    for number, parts in enumerate(zip(*(tensor.squeeze(0).split(sizes, dim=1) for tensor in (query, key, value)), strict=True)):
         families, width = packing.blocks[number]
         mask = block_mask(packing, number, window, query.dtype)
         # (H, F * W, D) as (F, H, W, D), without a copy
@@ -116,7 +117,7 @@ def by_blocks(
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, scale=scale, enable_gqa=grouped
         )
         outputs.append(found.transpose(1, 2).reshape(1, families * width, query.shape[1], value.shape[3]))
-    return torch.cat(outputs, dim=1)
+    return torch.cat(outputs, dim=1) if len(outputs) > 1 else outputs[0]
 
 
 def block_mask(packing: Packing, number: int, window: int | None, dtype: torch.dtype) -> torch.Tensor | None:
