@@ -88,6 +88,7 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
         shop.calibration(order.harness)
         return None
     if order.kind == "data":
+        shop.data(order.seed)
         list_over_long(shop, order.seed, report)
         return None
     if order.kind == "column":
@@ -233,7 +234,7 @@ class CellRun:
         job = row_job(self.shop, row, seed, columns, self.report)
         selection, compilation = chosen_selection(self.shop, job, row), chosen_compilation(self.shop, job)
         self.how = how(job.scorer.layout, selection, compilation)
-        checkpoint = Checkpoint(self.folder / "checkpoint.safetensors", self.cell.keys["train"])
+        checkpoint = Checkpoint.of(self.folder / "checkpoint.safetensors", self.cell.keys["train"], job.scorer.model)
         try:
             chosen = dataclasses.replace(job, checkpoint=checkpoint, selection=selection.mode, compiled=compilation.used)
             log = train(chosen, clocks)

@@ -51,9 +51,12 @@ def training_job(shop: Workshop, row: Row, seed: int, data: PairData, report: Re
 def step_seconds(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float]:
     """Median seconds of a forward and backward over one pool, by thread count."""
     row = next(row for row in shop.track.rows if row.scheduler != UNTRAINED)
-    job = training_job(shop, row, seed, shop.data(seed).pairs, lambda _: None)
-    ids = np.arange(min(len(job.data), job.rules.pool))
-
+    tokens = shop.tokens(seed)
+    unknown = np.zeros(
+        len(tokens)
+    )  # the reference's log-probs: nothing of a step's cost depends on them, and they take a pass over all pairs
+    job = training_job(shop, row, seed, PairData(tokens, unknown, unknown), lambda _: None)
+    ids = np.arange(job.pool)
     return seconds_by_threads(lambda: pull_at_log_probs(job, ids), candidates)
 
 

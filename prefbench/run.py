@@ -35,7 +35,7 @@ from prefbench.store.files import storage_error, sweep, write_text
 from prefbench.store.folder import Folder
 from prefbench.store.heal import heal
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
-from prefbench.train.device import Workload, compute_dtype, device, device_name, usable_cores
+from prefbench.train.device import Share, Workload, compute_dtype, device, device_name, usable_cores
 
 COMPILATION = "compilation"
 """The task that finds out whether compiled layers pay."""
@@ -227,11 +227,13 @@ def _run_pending(
         keep_track(planned)  # not before: data that cannot be used leave the rules of a finished run as they are
         keep_commits(planned.folder, planned.commits)  # nor before: of data that are mended, the next run takes the new commit
         refuse_expensive(planned, options.over_budget, on_estimate)
-        jobs, threads = choose(planned, site, options, engine, on_event)
+        share = choose(planned, site, options, engine, on_event)
         if isinstance(engine, ProcessEngine):
-            engine.jobs = jobs
-        ledger = Ledger(planned.folder, planned.pending, Circumstances(planned.track, site.dtype, threads), request, options.fail_fast)
-        engine.run(tasks(planned.pending, planned.planner, site, threads, options.profile), lambda event: ledger.hear(event, on_event))
+            engine.jobs = share.jobs
+        ledger = Ledger(
+            planned.folder, planned.pending, Circumstances(planned.track, site.dtype, share.threads), request, options.fail_fast
+        )
+        engine.run(tasks(planned.pending, planned.planner, site, share, options.profile), lambda event: ledger.hear(event, on_event))
     finally:
         engine.close()
     if ledger.storage:
@@ -239,26 +241,26 @@ def _run_pending(
     return ledger.failed
 
 
-def choose(planned: Planned, site: Site, options: RunOptions, engine: Engine, on_event: OnEvent) -> tuple[int, int]:
-    """(worker processes, threads of each): chosen by measuring once, stored with the run, and reused when it goes on."""
+def choose(planned: Planned, site: Site, options: RunOptions, engine: Engine, on_event: OnEvent) -> Share:
+    """How the cores are shared out: chosen by measuring once, stored with the run, and reused when it goes on."""
     cores = usable_cores()
     if device().type == "cuda":
         jobs = options.jobs or _cells_at_once(planned, site, options, engine, on_event)
-        return jobs, max(1, cores // jobs)
+        threads = max(1, cores // jobs)
+        return Share(jobs, threads, threads)
     if options.in_process:
-        return 1, 1
+        return Share(1, 1, 1)
     stored = read_or_set_aside(planned.folder.choices, read_sealed) or {}
-    if (stored.get("cores"), stored.get("most_jobs")) == (cores, options.jobs):
-        return stored["jobs"], stored["threads"]
+    if (stored.get("cores"), stored.get("most_jobs")) == (cores, options.jobs) and "alone" in stored:
+        return Share(stored["jobs"], stored["threads"], stored["alone"])
     workload = Workload(cores, len(planned.pending), options.jobs or cores)
     measured = _measured(planned, site, engine, workload, on_event)
     if not measured:
-        return 1, 1
-    jobs, threads = workload.choose(measured)
+        return Share(1, 1, 1)
+    share = workload.choose(measured)
     seconds = {str(count): found for count, found in measured.items()}
-    choice = {"cores": cores, "most_jobs": options.jobs, "seconds_by_threads": seconds, "jobs": jobs, "threads": threads}
-    write_sealed(planned.folder.choices, choice)
-    return jobs, threads
+    write_sealed(planned.folder.choices, {"cores": cores, "most_jobs": options.jobs, "seconds_by_threads": seconds, **vars(share)})
+    return share
 
 
 def _measured(planned: Planned, site: Site, engine: Engine, workload: Workload, on_event: OnEvent) -> dict[int, float]:
@@ -310,15 +312,19 @@ def _result(order: Order, engine: Engine, on_event: OnEvent) -> Any:
     return None if engine.watch.stop() else found[0]
 
 
-def tasks(cells: Sequence[Cell], planner: Planner, site: Site, threads: int, profile: bool = False) -> list[Task]:
+def tasks(cells: Sequence[Cell], planner: Planner, site: Site, share: Share, profile: bool = False) -> list[Task]:
     """The data of each seed, the columns and the calibration of each harness, once; then the cells, each after what it needs."""
+    threads = share.threads
     calibrations = [Task(f"calibrate {named.key}", Order("calibrate", site, threads, harness=named.key)) for named in site.track.harnesses]
     trained = [cell for cell in cells if cell.trained]
-    data = [Task(data_of(seed), Order("data", site, threads, seed=seed)) for seed in dict.fromkeys(cell.seed for cell in trained)]
+    seeds = list(dict.fromkeys(cell.seed for cell in trained))
+    # The first seed's has all the cores, and the others wait for it: where they have the same pairs, they find its reference column.
+    first = [Task(data_of(seed), Order("data", site, share.alone, seed=seed)) for seed in seeds[:1]]
+    data = first + [Task(data_of(seed), Order("data", site, threads, seed=seed), (first[0].id,)) for seed in seeds[1:]]
     columns = {task.id: task for cell in trained for task in column_tasks(cell, planner, site, threads)}
     selections = {task.id: task for cell in reversed(trained) for task in selection_tasks(cell, planner, site, threads)}
     compilations = [compilation_task(cell, site, threads) for cell in trained[:1]]
-    # Data of the first seed, then calibration, then the other seeds' data: the first cells can start while the rest is made.
+    # Calibration before the other seeds' data: the first cells can start while the rest is made.
     shared = [*data[:1], *calibrations, *compilations, *data[1:], *columns.values(), *selections.values()]
     harnesses = tuple(task.id for task in calibrations)
     needs = {cell.id: harnesses + (needed_by(cell, planner) if cell.trained else ()) for cell in cells}

@@ -75,6 +75,7 @@ class Workshop:
         self.folder = Folder(site.folder)
         self.registry = load_registry(site.plugin_files)
         self.planner = Planner(site.track, self.registry, site.dtype)
+        self.tokens = lru_cache(maxsize=2)(self._tokens)
         self.data = lru_cache(maxsize=2)(self._data)
         self.calibration = lru_cache(maxsize=None)(self._calibration)
         self.report: Report = lambda _: None
@@ -177,7 +178,7 @@ class Workshop:
         finally:
             policy.release()
 
-    def _data(self, seed: int) -> SeedData:
+    def _tokens(self, seed: int) -> TokenPairs:
         pairs = self.source.pairs(seed)
         limit = self.track.train.max_length
         tokens = tokenise_pairs(self.tokenizer, pairs, limit, self.track.train.prompt_length)
@@ -188,6 +189,10 @@ class Workshop:
         if len(tokens) == 0:
             message = f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {limit} tokens"
             raise PrefbenchError(message, "raise train.max_length in the track")
+        return tokens
+
+    def _data(self, seed: int) -> SeedData:
+        tokens = self.tokens(seed)
         reference = reference_column(self.reference, self.reference_weights, tokens, self.track.train.micro_batch_tokens, self.site.cache)
         scored = reference_key(self.reference_weights, tokens, self.reference.arithmetic)
         return SeedData(PairData(tokens, *reference.sums()), reference, digest({"reference": scored, "pairs": contents(tokens)}))
@@ -195,7 +200,7 @@ class Workshop:
     def over_long(self, seed: int) -> dict[str, tuple[int, ...]]:
         """Which of a seed's pairs were longer than the track allows, by what became of them: ``pairs_dropped``, and where pairs are cut,
         ``prompts_cut`` and ``answers_cut``."""
-        tokens = self.data(seed).pairs.tokens
+        tokens = self.tokens(seed)
         cut = {"prompts_cut": tokens.prompts_cut, "answers_cut": tokens.answers_cut} if self.track.train.prompt_length else {}
         return {"pairs_dropped": tokens.dropped, **cut}
 

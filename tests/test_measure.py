@@ -15,6 +15,7 @@ from prefbench.engine.tasks import UNWATCHED, Event, OnEvent, Task
 from prefbench.measure import cells_at_once, cells_that_fit, chosen_compilation, chosen_selection, training_job
 from prefbench.orders import Site
 from prefbench.run import RunOptions, choose, plan_run
+from prefbench.train.device import Share
 from prefbench.train.job import KEPT, TWO_PASS, TrainJob
 from prefbench.train.layout import AS_ROWS
 from prefbench.train.modes import Choice
@@ -151,7 +152,7 @@ class Answers:
         """Nothing is kept."""
 
 
-def chosen(given: RunOptions, engine: Answers) -> tuple[int, int]:
+def chosen(given: RunOptions, engine: Answers) -> Share:
     planned = plan_run(given)
     run.keep_track(planned)  # which makes the folder a run's
     return choose(planned, Site(planned.track, (), given.out, given.out, "float32"), given, engine, lambda _: None)
@@ -163,10 +164,10 @@ def test_a_gpu_gets_as_many_workers_as_it_holds_cells_found_out_once(tmp_path, m
     monkeypatch.setattr(run, "device_name", lambda: "a GPU")
     monkeypatch.setattr(run, "usable_cores", lambda: 16)
     engine = Answers(2)
-    assert chosen(given, engine) == (2, 8)
-    assert chosen(given, engine) == (2, 8)
+    assert chosen(given, engine) == Share(2, 8, 8)
+    assert chosen(given, engine) == Share(2, 8, 8)
     assert engine.asked == ["room"]
     monkeypatch.setattr(run, "device_name", lambda: "a smaller GPU")
-    assert chosen(given, Answers(1)) == (1, 16)
-    assert chosen(dataclasses.replace(given, jobs=1), engine) == (1, 16)
-    assert chosen(dataclasses.replace(given, in_process=True), engine) == (1, 16)
+    assert chosen(given, Answers(1)) == Share(1, 16, 16)
+    assert chosen(dataclasses.replace(given, jobs=1), engine) == Share(1, 16, 16)
+    assert chosen(dataclasses.replace(given, in_process=True), engine) == Share(1, 16, 16)

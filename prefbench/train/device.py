@@ -13,7 +13,7 @@ import torch
 
 from prefbench.errors import PrefbenchError
 
-REPEATS, PATIENCE = 9, 1.5
+REPEATS, PATIENCE = 9, 0.5
 """Rounds of a measurement, and seconds in which the last of them begins: a large model's steps differ little, and take long."""
 
 
@@ -54,6 +54,15 @@ def usable_cores() -> int:
 
 
 @dataclass(frozen=True)
+class Share:
+    """How the cores are shared out: worker processes, threads of each, and threads of one whose task all the others wait for."""
+
+    jobs: int
+    threads: int
+    alone: int
+
+
+@dataclass(frozen=True)
 class Workload:
     """Equal cells for the cores of a machine, in at most ``most_jobs`` worker processes."""
 
@@ -74,23 +83,20 @@ class Workload:
         counts = [threads for threads in (1, 2, 4, 8, 16, 32) if threads <= self.cores]
         return [threads for threads in counts if threads == 1 or self.rounds(threads) / threads < 0.9 * self.rounds(1)]
 
-    def choose(self, measured: dict[int, float]) -> tuple[int, int]:
-        """(worker processes, threads of each) that finish first, by the seconds of a step with each thread count."""
+    def choose(self, measured: dict[int, float]) -> Share:
+        """What finishes first, by the seconds of a step with each thread count."""
         threads = min(measured, key=lambda count: (self.rounds(count) * measured[count], count))
-        return self.jobs(threads), threads
+        return Share(self.jobs(threads), threads, alone=min(measured, key=lambda count: (measured[count], count)))
 
 
 def seconds_by_threads(step: Callable[[], object], candidates: list[int]) -> dict[int, float]:
-    """Median seconds of ``step`` by thread count; a count that is much slower at its first step is not tried again.
-
-    Leaves the thread count as it was. Tiny matrices on too many threads of a busy machine can be a hundred times slower.
-    """
+    """Median seconds of ``step`` by thread count. Leaves the thread count as it was."""
     before, measured = torch.get_num_threads(), dict[int, float]()
-    for threads in candidates:
+    for threads in sorted(candidates, reverse=True):
         torch.set_num_threads(threads)
-        first = seconds_of(step)
-        hopeless = first > 4 * min(measured.values(), default=first)
-        measured[threads] = first if hopeless else median_of_rounds([step])[0]
+        if not measured:
+            step()  # warms up: with the most threads, because that is mostly the system's work on fresh memory
+        measured[threads] = median_of_rounds([step])[0]
     torch.set_num_threads(before)
     return measured
 

@@ -27,6 +27,8 @@ TREE_VERSION = 3
 """Raised when a checkpoint's tree changes its meaning: an older one is passed over."""
 SHARE = 0.02
 """Of the training time that may go into writing checkpoints."""
+SPEED = 2e8
+"""Bytes of weights and moments that the first checkpoint is expected to write in a second: until there is one, nobody knows."""
 
 
 @dataclass
@@ -166,6 +168,11 @@ class Checkpoint:
     _written: float = field(default_factory=time.monotonic)
     _seconds: float = 0.01
     """When it was last written, and how long that took."""
+
+    @classmethod
+    def of(cls, path: Path, key: str, model: torch.nn.Module) -> Checkpoint:
+        """One whose first writing is put off according to the model's size, too."""
+        return cls(path, key, _seconds=max(0.01, sum(3 * weight.nbytes for weight in trainable(model)) / SPEED))
 
     def due(self) -> bool:
         """Whether enough time has passed since the last one."""
