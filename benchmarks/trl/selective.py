@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarks.trl.plan import Plan
 from benchmarks.trl.rounds import OURS, Contender, Outcome, alternate
@@ -20,7 +21,7 @@ SELECTIVE = tuple(
 )
 
 STEPS, POOL, ROUNDS = 24, 16, 3
-HEADER = ("model", "who", "s a step", "whole training s", "peak MiB", "time of a step", "of the whole", "memory")
+HEADER = ("model", "threads", "who", "s a step", "whole training s", "peak MiB", "time of a step", "of the whole", "memory")
 
 
 def table(plan: Plan) -> Table:
@@ -30,20 +31,28 @@ def table(plan: Plan) -> Table:
     steps = plan.steps or STEPS
     for size in plan.sizes or ("s",):
         training = plan.training(plan.workload(size, "mild", POOL * steps), steps=steps, batch=POOL)
-        found = alternate((ALL, *SELECTIVE), training, plan.rounds or ROUNDS, plan.tell)
-        whole = measures(found[ALL.name], training.warm_up)
-        for name, outcomes in found.items():
-            own = measures(outcomes, training.warm_up)
-            shares = [""] * 3 if name == ALL.name else [f"{a / b:.2f}x" for a, b in zip(own, whole, strict=True)]
-            rows.append([size, name, f"{own[0]:.3f}", f"{own[1]:.1f}", mebibytes(own[2]), *shares])
-        versions |= found[ALL.name][0].trained.versions
+        for threads in dict.fromkeys((plan.threads, 1)):
+            plan.tell(f"{threads} threads")
+            found = alternate((ALL, *SELECTIVE), dataclasses.replace(training, threads=threads), plan.rounds or ROUNDS, plan.tell)
+            rows += [[size, str(threads), *cells] for cells in lines(found, training.warm_up)]
+            versions |= found[ALL.name][0].trained.versions
     remarks = (
         "The whole training: from the first pool to the last step, the scheduler's own work included, the reference pass not.",
-        "Time and memory: as shares of those of training on all.",
+        "Time and memory: as shares of those of training on all with as many threads. One thread: a worker's share in a run of more cells than cores.",
         "Two-pass: all are scored without gradient, then the chosen go forward and backward.",
         "Kept: each pair's graph is kept until it is chosen or not. A run measures both, and keeps graphs where that is clearly faster and fits.",
     )
     return Table("Half of the pairs", HEADER, rows, versions, remarks)
+
+
+def lines(found: Mapping[str, Sequence[Outcome]], warm_up: int) -> list[list[str]]:
+    """A line per contender."""
+    whole, rows = measures(found[ALL.name], warm_up), []
+    for name, outcomes in found.items():
+        own = measures(outcomes, warm_up)
+        shares = [""] * 3 if name == ALL.name else [f"{a / b:.2f}x" for a, b in zip(own, whole, strict=True)]
+        rows.append([name, f"{own[0]:.3f}", f"{own[1]:.1f}", mebibytes(own[2]), *shares])
+    return rows
 
 
 def measures(outcomes: Sequence[Outcome], warm_up: int) -> tuple[float, float, float]:
