@@ -38,7 +38,7 @@ def table(plan: Plan) -> Table:
             versions |= found[ALL.name][0].trained.versions
     remarks = (
         "The whole training: from the first pool to the last step, the scheduler's own work included, the reference pass not.",
-        "Time and memory: as shares of those of training on all with as many threads. One thread: a worker's share in a run of more cells than cores.",
+        "Time and memory: as shares of those of training on all with as many threads. A worker has one thread where a run has many cells.",
         "Two-pass: all are scored without gradient, then the chosen go forward and backward.",
         "Kept: each pair's graph is kept until it is chosen or not. A run measures both, and keeps graphs where that is clearly faster and fits.",
     )
