@@ -117,7 +117,6 @@ def row_trial(order: Order, row: Row, shop: Workshop, report: Report) -> None:
     try:
         columns = shop.columns(row, order.seed, report) if order.kind == "selection" else {}
         job = row_job(shop, row, order.seed, columns, report)
-        job.scorer.model.train()
         if order.kind == "selection":
             chosen_selection(shop, job, row)
         else:

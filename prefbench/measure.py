@@ -13,6 +13,7 @@ import torch
 from prefbench.config import UNTRAINED, Row, resolved
 from prefbench.engine.memory import kills_for_memory
 from prefbench.engine.tasks import Report
+from prefbench.errors import StorageError, first_line
 from prefbench.identity import digest
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 from prefbench.train.compiled import Compilation, choose_compilation
@@ -27,8 +28,8 @@ from prefbench.workshop import Workshop
 
 MOST = 3
 """Cells that share a GPU: two keep it busy while one of them is judged, more gain little."""
-BEGUN = "processes_killed_for_memory_before"
-"""What stands in a choice's file while it is tried."""
+BEGUN, TIMES, OFTEN = "processes_killed_for_memory_before", "times_tried", 2
+"""What stands in a choice's file while it is tried; after so many trials that did not come to an end no other is made."""
 ROOM = 0.45
 """Share of the GPU's free memory for all of them."""
 
@@ -101,20 +102,35 @@ def chosen_compilation(shop: Workshop, job: TrainJob) -> Compilation:
 def _kept(shop: Workshop, own: Path, key: str, cautious: Choice | Compilation, find: Callable[[], Choice | Compilation]) -> dict[str, Any]:
     """A choice as plain data: from the run folder's file, the machine's, or found now and put into both.
 
-    Of a trial during which the system ended processes for memory, its worker perhaps, no other is made: the cautious choice stands. One that was
-    cut short by anything else is made again, so that a run that was killed ends as if it had not been.
+    Of a trial that failed, or during which the system ended processes for memory, its worker perhaps, no other is made: the cautious choice stands.
+    One that was cut short by anything else is made again, so that a run that was killed ends as if it had not been; but not for ever, because it
+    may be the trial that ends its worker. What did not fit into memory may fit another time: no other run folder is told.
     """
     name = "compilation" if own == shop.folder.compilation else "selection"
     machines = shop.site.cache / "measured" / f"{name}-{key}.json"
     known = read_or_set_aside(own, read_sealed) or read_or_set_aside(machines, read_sealed)
+    times = 0
     if known and BEGUN in known:
-        known = dataclasses.asdict(cautious) if kills_for_memory() > known[BEGUN] else None
+        times = known.get(TIMES, 1)
+        known = dataclasses.asdict(cautious) if kills_for_memory() > known[BEGUN] or times >= OFTEN else None
     if known is None:
-        write_sealed(own, {BEGUN: kills_for_memory()})
-        known = dataclasses.asdict(find())
-        write_sealed(machines, known)
+        write_sealed(own, {BEGUN: kills_for_memory(), TIMES: times + 1})
+        found = _found(find, cautious)
+        known = dataclasses.asdict(found)
+        if found.lasting:
+            write_sealed(machines, known)
     write_sealed(own, known)
     return known
+
+
+def _found(find: Callable[[], Choice | Compilation], cautious: Choice | Compilation) -> Choice | Compilation:
+    """What a trial finds; where it raises, the cautious choice with the reason. The training meets a plugin's mistake again, and tells it."""
+    try:
+        return find()
+    except StorageError:
+        raise
+    except Exception as error:
+        return dataclasses.replace(cautious, reason=f"its trial failed: {first_line(error)}", lasting=False)
 
 
 def _key(shop: Workshop, job: TrainJob, row: Row | None = None) -> str:

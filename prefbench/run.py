@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from prefbench.api import Source
 from prefbench.cache import cache_folder
-from prefbench.config import Selection, Track, find_track, name_and_version, read_track
+from prefbench.config import Selection, Track, find_track, name_and_version, read_track, resolved
 from prefbench.data.revisions import Commits, at_commits, commits_of, frozen, keep_commits
 from prefbench.engine.local import InProcessEngine, ProcessEngine
 from prefbench.engine.stop import StopRequest, heeding_signals
@@ -35,7 +35,7 @@ from prefbench.store.files import storage_error, sweep, write_text
 from prefbench.store.folder import Folder
 from prefbench.store.heal import heal
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
-from prefbench.train.device import Share, Workload, compute_dtype, device, device_name, usable_cores
+from prefbench.train.device import Share, Workload, compute_dtype, device, device_name, gpus, usable_cores
 
 COMPILATION = "compilation"
 """The task that finds out whether compiled layers pay."""
@@ -219,10 +219,10 @@ def _run_pending(
     """Run the pending cells; the errors of those that failed."""
     site = Site(planned.track, options.plugin_files, planned.folder.root, cache_folder(), planned.planner.dtype)
     watch = Watch(request, 60 * options.stall_minutes, log=planned.folder.log_path)
-    engine: Engine = InProcessEngine(ENTRY, watch) if options.in_process else ProcessEngine(ENTRY, 1, watch)
+    engine: Engine = InProcessEngine(ENTRY, watch) if options.in_process else ProcessEngine(ENTRY, 1, watch, gpus())
     try:
         sweep(site.cache, seconds=DAY)
-        # Preparing may train a model. Two threads, where there are two: a fixed number, so that its bits do not follow the machine's load.
+        # Preparing may train a model. Two threads, where there are two: its bits are not to follow the machine's load.
         engine.run([Task("prepare", Order("prepare", site, min(2, usable_cores())))], _must_succeed(on_event))
         keep_track(planned)  # not before: data that cannot be used leave the rules of a finished run as they are
         keep_commits(planned.folder, planned.commits)  # nor before: of data that are mended, the next run takes the new commit
@@ -251,8 +251,8 @@ def choose(planned: Planned, site: Site, options: RunOptions, engine: Engine, on
     if options.in_process:
         return Share(1, 1, 1)
     stored = read_or_set_aside(planned.folder.choices, read_sealed) or {}
-    if (stored.get("cores"), stored.get("most_jobs")) == (cores, options.jobs) and "alone" in stored:
-        return Share(stored["jobs"], stored["threads"], stored["alone"])
+    if (stored.get("cores"), stored.get("most_jobs")) == (cores, options.jobs):
+        return Share(stored["jobs"], stored["threads"], stored.get("alone", stored["threads"]))
     workload = Workload(cores, len(planned.pending), options.jobs or cores)
     measured = _measured(planned, site, engine, workload, on_event)
     if not measured:
@@ -272,7 +272,10 @@ def _measured(planned: Planned, site: Site, engine: Engine, workload: Workload, 
     if candidates == [1] or not any(cell.trained for cell in planned.pending):
         return {1: 0.0}
     # Kept per machine and track, so that a second run chooses alike: other threads may sum in another order.
-    key = digest({"source": dict(planned.planner.source().identity()), "cores": usable_cores(), "torch": torch.__version__})
+    track, adapters = planned.track, planned.track.lora
+    rules = {"train": resolved(track.train), "model": resolved(track.model), "lora": adapters and resolved(adapters), "dtype": site.dtype}
+    machine = {"cores": usable_cores(), "torch": torch.__version__}
+    key = digest({"source": dict(planned.planner.source().identity()), **rules, **machine})
     path = site.cache / "measured" / f"{key}.json"
     known = {int(threads): seconds for threads, seconds in (read_or_set_aside(path, read_sealed) or {}).items()}
     if not known.keys() >= set(candidates):
@@ -285,7 +288,7 @@ def _measured(planned: Planned, site: Site, engine: Engine, workload: Workload, 
 
 
 def _cells_at_once(planned: Planned, site: Site, options: RunOptions, engine: Engine, on_event: OnEvent) -> int:
-    """Worker processes that share a GPU: as many cells as its memory holds at once, so that one trains while another's answers are judged."""
+    """Worker processes of all GPUs: for each as many as its memory holds cells, so that one trains while another's answers are judged."""
     trained = [cell for cell in planned.pending if cell.trained]
     if options.in_process or not trained:
         return 1
@@ -296,7 +299,7 @@ def _cells_at_once(planned: Planned, site: Site, options: RunOptions, engine: En
             return 1
         stored = {"gpu": device_name(), "cells_at_once": fit}
         write_sealed(planned.folder.choices, stored)
-    return min(int(stored["cells_at_once"]), len(trained))
+    return min(len(gpus()) * int(stored["cells_at_once"]), len(trained))
 
 
 def _result(order: Order, engine: Engine, on_event: OnEvent) -> Any:
@@ -318,18 +321,21 @@ def tasks(cells: Sequence[Cell], planner: Planner, site: Site, share: Share, pro
     calibrations = [Task(f"calibrate {named.key}", Order("calibrate", site, threads, harness=named.key)) for named in site.track.harnesses]
     trained = [cell for cell in cells if cell.trained]
     seeds = list(dict.fromkeys(cell.seed for cell in trained))
-    # The first seed's has all the cores, and the others wait for it: where they have the same pairs, they find its reference column.
-    first = [Task(data_of(seed), Order("data", site, share.alone, seed=seed)) for seed in seeds[:1]]
-    data = first + [Task(data_of(seed), Order("data", site, threads, seed=seed), (first[0].id,)) for seed in seeds[1:]]
+    # Seeds of the same pairs share a reference column: the first seed computes it with all the cores, and the others wait for that.
+    shares = not {"prompts", "labels"} & set(site.track.seed_varies)
+    alone = {seed: share.alone if shares and seed == site.track.seeds[0] else threads for seed in seeds}
+    behind = {seed: (data_of(seeds[0]),) if shares and seed != seeds[0] else () for seed in seeds}
+    data = [Task(data_of(seed), Order("data", site, alone[seed], seed=seed), behind=behind[seed]) for seed in seeds]
     columns = {task.id: task for cell in trained for task in column_tasks(cell, planner, site, threads)}
     selections = {task.id: task for cell in reversed(trained) for task in selection_tasks(cell, planner, site, threads)}
     compilations = [compilation_task(cell, site, threads) for cell in trained[:1]]
     # Calibration before the other seeds' data: the first cells can start while the rest is made.
     shared = [*data[:1], *calibrations, *compilations, *data[1:], *columns.values(), *selections.values()]
     harnesses = tuple(task.id for task in calibrations)
-    needs = {cell.id: harnesses + (needed_by(cell, planner) if cell.trained else ()) for cell in cells}
+    needs = {cell.id: harnesses + (prepared_for(cell, planner) if cell.trained else ()) for cell in cells}
+    trials = {cell.id: tried_for(cell, planner) if cell.trained else () for cell in cells}
     orders = {cell.id: Order("cell", site, threads, seed=cell.seed, cell=cell, profile=profile) for cell in cells}
-    return shared + [Task(name, order, needs[name]) for name, order in orders.items()]
+    return shared + [Task(name, order, needs[name], trials[name]) for name, order in orders.items()]
 
 
 def data_of(seed: int) -> str:
@@ -342,9 +348,9 @@ def column_of(cell: Cell, label: str, planner: Planner) -> str:
     return f"column {label}{f' of {cell.row.method}' if planner.uses_objective(label) else ''} s{cell.seed}"
 
 
-def needed_by(cell: Cell, planner: Planner) -> tuple[str, ...]:
-    """The tasks that a trained cell waits for."""
-    return *prepared_for(cell, planner), COMPILATION, *((selection_of(cell),) if planner.scheduler(cell.row).wants else ())
+def tried_for(cell: Cell, planner: Planner) -> tuple[str, ...]:
+    """The trials that a trained cell waits for; of one that fails it gets the cautious choice."""
+    return COMPILATION, *((selection_of(cell),) if planner.scheduler(cell.row).wants else ())
 
 
 def prepared_for(cell: Cell, planner: Planner) -> tuple[str, ...]:

@@ -193,7 +193,8 @@ class Workshop:
 
     def _data(self, seed: int) -> SeedData:
         tokens = self.tokens(seed)
-        reference = reference_column(self.reference, self.reference_weights, tokens, self.track.train.micro_batch_tokens, self.site.cache)
+        budget = self.track.train.micro_batch_tokens
+        reference = reference_column(self.reference, self.reference_weights, tokens, budget, self.site.cache, self.report)
         scored = reference_key(self.reference_weights, tokens, self.reference.arithmetic)
         return SeedData(PairData(tokens, *reference.sums()), reference, digest({"reference": scored, "pairs": contents(tokens)}))
 

@@ -91,6 +91,40 @@ def test_a_trial_that_ran_out_of_memory_is_not_made_again_and_one_that_was_cut_s
     assert select(workshop(tmp_path, cache)).reason == reason
 
 
+def test_a_trial_that_does_not_end_is_made_twice_and_no_more(tmp_path, cache, monkeypatch):
+    """A compiler that ends its process would do so in every cell."""
+    monkeypatch.setattr(measure, "_key", lambda *_: "a machine that dies")
+    tried: list[str] = []
+
+    def dies(job: TrainJob) -> Choice:
+        tried.append(job.scheduler.name)
+        raise SystemExit(139)
+
+    monkeypatch.setattr(measure, "choose_selection", dies)
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            select(workshop(tmp_path, cache))
+    assert select(workshop(tmp_path, cache)).reason == "the trial of kept graphs did not end"
+    assert len(tried) == 2
+
+
+@pytest.mark.parametrize("failure", [ValueError("no such kernel"), None], ids=["raises", "no memory"])
+def test_what_may_be_otherwise_another_time_is_kept_by_its_run_folder_alone(tmp_path, cache, monkeypatch, failure):
+    monkeypatch.setattr(measure, "_key", lambda *_: f"a machine with {failure}")
+
+    def fails(job: TrainJob) -> Choice:
+        if failure:
+            raise failure
+        return Choice(TWO_PASS, "no room", lasting=False)
+
+    monkeypatch.setattr(measure, "choose_selection", fails)
+    found = select(workshop(tmp_path / "one", cache))
+    assert (found.mode, found.reason) == (TWO_PASS, "its trial failed: no such kernel" if failure else "no room")
+    monkeypatch.setattr(measure, "choose_selection", lambda job: Choice(KEPT, "measured"))
+    assert select(workshop(tmp_path / "one", cache)).mode == TWO_PASS
+    assert select(workshop(tmp_path / "other", cache)).mode == KEPT
+
+
 def test_whatever_the_seconds_and_the_memory_of_a_step_depend_on_is_another_measurement(tmp_path, cache):
     shop = workshop(tmp_path, cache)
     job = job_of(shop, RANKED)
@@ -163,6 +197,7 @@ def test_a_gpu_gets_as_many_workers_as_it_holds_cells_found_out_once(tmp_path, m
     monkeypatch.setattr(run, "device", lambda: torch.device("cuda"))
     monkeypatch.setattr(run, "device_name", lambda: "a GPU")
     monkeypatch.setattr(run, "usable_cores", lambda: 16)
+    monkeypatch.setattr(run, "gpus", lambda: ["0"])
     engine = Answers(2)
     assert chosen(given, engine) == Share(2, 8, 8)
     assert chosen(given, engine) == Share(2, 8, 8)
@@ -171,3 +206,12 @@ def test_a_gpu_gets_as_many_workers_as_it_holds_cells_found_out_once(tmp_path, m
     assert chosen(given, Answers(1)) == Share(1, 16, 16)
     assert chosen(dataclasses.replace(given, jobs=1), engine) == Share(1, 16, 16)
     assert chosen(dataclasses.replace(given, in_process=True), engine) == Share(1, 16, 16)
+
+
+def test_every_gpu_gets_its_workers(tmp_path, monkeypatch):
+    given = dataclasses.replace(options(tmp_path), in_process=False)
+    monkeypatch.setattr(run, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(run, "device_name", lambda: "a GPU")
+    monkeypatch.setattr(run, "usable_cores", lambda: 16)
+    monkeypatch.setattr(run, "gpus", lambda: ["0", "1"])
+    assert chosen(given, Answers(1)) == Share(2, 8, 8)

@@ -15,7 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from benchmarks.trl.losses import COMPARED
 from benchmarks.trl.plan import Plan
-from benchmarks.trl.step import AGAINST
+from benchmarks.trl.step import AGAINST, WORK
 from benchmarks.trl.tables import Table, machine, markdown, replaced
 from benchmarks.trl.workload import LENGTHS, SIZES
 
@@ -75,6 +75,8 @@ def unusable(modes: list[str], given: argparse.Namespace) -> str:
     for kind, (named, known) in choices.items():
         if unknown := [name for name in named or () if name not in known]:
             return f"no {kind} is called {unknown[0]!r}: there are {', '.join(known)}"
+    if "step" in modes and not any(size in (given.sizes or (size,)) and length in (given.lengths or (length,)) for size, length in WORK):
+        return f"step has none of these sizes with these lengths: it has {', '.join(f'{size} {length}' for size, length in WORK)}"
     if given.steps is not None and given.steps < COMPARED:
         return f"--steps {given.steps}: the losses of {COMPARED} steps are compared, give as many or more"
     if importlib.util.find_spec("trl") is None and not set(modes) <= set(WITHOUT_TRL):

@@ -106,7 +106,7 @@ class Progress:
 
     def _line(self, task: str, state: Mapping[str, Any]) -> str:
         parts = [task, str(state.get("message", state.get("stage", "")))]
-        parts += [f"{state[counted]} {counted}" for counted in ("answers", "judgments") if counted in state]
+        parts += [f"{state[counted]} {counted}" for counted in ("answers", "answers scored", "judgments") if counted in state]
         if "step" in state:
             rate = state["pairs"] / (time.perf_counter() - state["since"])
             parts += [f"step {state['step']}/{state['steps']}", f"loss {state['loss']:.4f}", f"{rate:.0f} pairs/s"]

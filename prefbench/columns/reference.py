@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from prefbench.data.tokens import TokenPairs
+from prefbench.engine.tasks import Report
 from prefbench.identity import CORE_NUMERICS_VERSION, digest
 from prefbench.store.sealed import read_or_set_aside, read_tensors, write_tensors
 from prefbench.train.device import device
@@ -45,14 +46,16 @@ def reference_key(weights: str, tokens: TokenPairs, arithmetic: str) -> str:
     return digest({"numerics": CORE_NUMERICS_VERSION, "weights": weights, "ids": ids, "arithmetic": arithmetic, "kernels": device().type})
 
 
-def reference_column(scorer: Scorer, weights: str, tokens: TokenPairs, budget: int, cache: Path) -> ReferenceColumn:
-    """The column of these pairs under ``scorer``'s model: from the cache, or one gradient-free pass that is then cached."""
+def reference_column(
+    scorer: Scorer, weights: str, tokens: TokenPairs, budget: int, cache: Path, report: Report = lambda _: None
+) -> ReferenceColumn:
+    """The column of these pairs under ``scorer``'s model: from the cache, or one gradient-free pass that is then cached; ``report`` hears of it."""
     path = cache / "columns" / "reference" / f"{reference_key(weights, tokens, scorer.arithmetic)}.safetensors"
     order, flat = tokens.canonical_order(), _cached(path)
     prompts = [tokens.prompt_ids[i] for i in order]
     answers = {name: [ids[i] for i in order] for name, ids in (("chosen", tokens.chosen_ids), ("rejected", tokens.rejected_ids))}
     if flat is None:
-        scores = per_token_log_probs(scorer, prompts, list(answers.values()), budget)
+        scores = per_token_log_probs(scorer, prompts, list(answers.values()), budget, lambda count: report({"answers scored": count}))
         flat = {name: np.concatenate(values) for name, values in zip(answers, scores, strict=True)}
         write_tensors(path, {name: torch.from_numpy(values) for name, values in flat.items()})
     back = np.argsort(order)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -69,14 +69,18 @@ class _Worker:
     """Processes that the system had killed for memory when this one started."""
     heard: float
     """When it last said something or was given a task; later than now as long as it may still be starting."""
+    gpu: str = ""
     task: Task | None = None
 
 
 class ProcessEngine:
-    """Up to ``jobs`` worker processes, each started when there is work for it and kept until ``close``."""
+    """Up to ``jobs`` worker processes, each started when there is work for it and kept until ``close``.
 
-    def __init__(self, entry: str, jobs: int, watch: Watch = UNWATCHED) -> None:
-        self.entry, self.jobs, self.watch = entry, jobs, watch
+    Of several ``gpus``, as CUDA_VISIBLE_DEVICES names them, each worker sees one: that which the fewest others see.
+    """
+
+    def __init__(self, entry: str, jobs: int, watch: Watch = UNWATCHED, gpus: Sequence[str] = ()) -> None:
+        self.entry, self.jobs, self.watch, self.gpus = entry, jobs, watch, gpus
         self._workers: list[_Worker] = []
         self._context = context()
 
@@ -124,10 +128,13 @@ class ProcessEngine:
     def _start(self) -> _Worker:
         begin_importing(self.entry)
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(self.entry, theirs, dict(os.environ)), daemon=True)
+        taken = [worker.gpu for worker in self._workers]
+        gpu = min(self.gpus, key=taken.count) if self.gpus else ""
+        environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})}
+        process = self._context.Process(target=serve, args=(self.entry, theirs, environment), daemon=True)
         process.start()
         theirs.close()
-        worker = _Worker(process, ours, kills_for_memory(), heard=time.monotonic() + STARTUP)
+        worker = _Worker(process, ours, kills_for_memory(), heard=time.monotonic() + STARTUP, gpu=gpu)
         self._workers.append(worker)
         return worker
 

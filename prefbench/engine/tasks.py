@@ -19,11 +19,12 @@ FRAMES = 4
 
 @dataclass(frozen=True)
 class Task:
-    """A payload for the engine's callable, and the tasks that must be done before."""
+    """A payload for the engine's callable, the tasks that must be done before, and those that must have ended before, however they did."""
 
     id: str
     payload: Any
     after: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Queue:
     def ready(self) -> Task | None:
         """The next task that may start, taken out of the queue; None when all that wait need one that still runs."""
         for task in self.waiting:
-            if self.done.issuperset(task.after):
+            if self.done.issuperset(task.after) and (self.done | self.failed).issuperset(task.behind):
                 self.waiting.remove(task)
                 return task
         return None

@@ -35,6 +35,8 @@ class Compilation:
     used: bool
     reason: str
     seconds: dict[str, float] = field(default_factory=dict)
+    lasting: bool = True
+    """Whether another run on this machine would find the same."""
 
 
 def compile_layers(model: PreTrainedModel) -> None:
@@ -58,6 +60,7 @@ def choose_compilation(job: TrainJob, fresh: Callable[[], Scorer]) -> Compilatio
         return Compilation(False, "the track saves memory")
     if not layers_of(job.scorer.model):
         return Compilation(False, f"{type(job.scorer.model).__name__} does not name its layers")
+    job.scorer.model.train()
     first = seconds_of(lambda: _step(job))  # warms up, and so is rather too long
     if first * job.rules.steps * HOPED_FOR < COMPILATION[kind]:
         return Compilation(False, "the training is over before a compilation would pay", {"plain": first})

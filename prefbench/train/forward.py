@@ -186,11 +186,11 @@ def _agree(padded: Scorer, shared: Scorer) -> bool:
         order = torch.tensor([span.row for span in batch.spans], device=batch.owner.device)[batch.owner].argsort(stable=True)
         return scorer.states(batch).index_select(0, batch.predictors)[order].float()
 
-    with torch.set_grad_enabled(padded.model.device.type == "cuda"):
+    with torch.set_grad_enabled(padded.model.device.type == "cuda"), autocast(padded.dtype):
         plain, packed = states(padded), states(shared)
         if packed.requires_grad:
             torch.autograd.grad(packed.sum(), shared.model.get_input_embeddings().weight, allow_unused=True)
-    tolerance = 1e-4 if padded.model.dtype == torch.float32 else 2e-2
+    tolerance = 1e-4 if padded.model.dtype == torch.float32 and padded.dtype == "float32" else 2e-2
     return bool((plain - packed).norm() <= tolerance * plain.norm())
 
 
@@ -225,9 +225,12 @@ def summed_log_probs(scorer: Scorer, prompts: Sequence[Ids], sides: Sequence[Seq
 
 
 @torch.inference_mode()
-def per_token_log_probs(scorer: Scorer, prompts: Sequence[Ids], sides: Sequence[Sequence[Ids]], budget: int) -> list[list[np.ndarray]]:
-    """The same token by token, float32: for each side an array per answer."""
+def per_token_log_probs(
+    scorer: Scorer, prompts: Sequence[Ids], sides: Sequence[Sequence[Ids]], budget: int, on_answers: Callable[[int], None] = lambda _: None
+) -> list[list[np.ndarray]]:
+    """The same token by token, float32: for each side an array per answer. ``on_answers`` hears of how many there are so far."""
     refuse_unknown_tokens(scorer.model, prompts, *sides)
+    scored = 0
     found = [[np.empty(0, dtype=np.float32)] * len(prompts) for _ in sides]
     for batch in scorer.micro_batches(prompts, sides, budget):
         ends = np.cumsum([span.answer_length for span in batch.spans])
@@ -235,6 +238,8 @@ def per_token_log_probs(scorer: Scorer, prompts: Sequence[Ids], sides: Sequence[
         for row, piece in zip(batch.rows.tolist(), pieces, strict=True):
             side, prompt = divmod(row, len(prompts))
             found[side][prompt] = piece
+        scored += len(batch.spans)
+        on_answers(scored)
     return found
 
 

@@ -11,7 +11,7 @@ import torch
 
 from prefbench.engine.memory import is_out_of_memory
 from prefbench.train.device import median_of_rounds, usable_cores
-from prefbench.train.graphs import graphs_of, narrowed, pull_at
+from prefbench.train.graphs import graphs_of, kept_tokens, narrowed, pull_at
 from prefbench.train.job import KEPT, TWO_PASS, TrainJob, pair_micro_batches
 from prefbench.train.meter import available_memory_bytes, peak_memory_bytes, reset_peak_memory
 from prefbench.train.seen import takes_stale
@@ -28,26 +28,31 @@ GRAPHS = 0.5
 
 @dataclass(frozen=True)
 class Choice:
-    """``mode``, why, and where it was measured the seconds of a step by mode and the bytes that kept graphs take beyond the other's."""
+    """``mode``, why, and where it was measured the seconds of a step by mode and the bytes that kept graphs take beyond the other's.
+
+    Not ``lasting``: it depends on what else is in memory.
+    """
 
     mode: str
     reason: str
     seconds: dict[str, float] = field(default_factory=dict)
     more_bytes: int = 0
+    lasting: bool = True
 
 
 def choose_selection(job: TrainJob) -> Choice:
     """The faster mode for this job's scheduler on this machine; the one that needs less memory where there is a reason for it."""
     if reason := obstacle(job):
         return Choice(TWO_PASS, reason)
+    job.scorer.model.train()
     try:
         seconds, more = _measured(job)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        return Choice(TWO_PASS, "the graphs of a whole pool do not fit into memory")
+        return Choice(TWO_PASS, "the graphs of a whole pool do not fit into memory", lasting=False)
     if more * usable_cores() / torch.get_num_threads() > GRAPHS * available_memory_bytes():
-        return Choice(TWO_PASS, "the graphs of a whole pool, in every worker, might not fit into memory", seconds, more)
+        return Choice(TWO_PASS, "the graphs of a whole pool, in every worker, might not fit into memory", seconds, more, lasting=False)
     faster = seconds[KEPT] <= CLEARLY * seconds[TWO_PASS]
     return Choice(KEPT if faster else TWO_PASS, "measured", seconds, more)
 
@@ -85,12 +90,16 @@ def _measured(job: TrainJob) -> tuple[dict[str, float], int]:
 
 
 def _step(job: TrainJob, mode: str, ids: np.ndarray) -> Callable[[], None]:
-    """Score the pool, and pull at the log-probs of K of its pairs: spread over the pool, as a choice would be."""
+    """Score the pool, and pull at the log-probs of K of its pairs: spread over the pool, as a choice would be.
+
+    Where several pairs share a graph the chosen are put together, as they are once their last scores are known.
+    """
     size = selected_size(job.scheduler, len(ids))
     chosen = np.linspace(0, len(ids) - 1, size).round().astype(np.int64)
+    keep = Keep(None if kept_tokens(job) == 1 else [*chosen.tolist(), *np.delete(np.arange(len(ids)), chosen).tolist()])
 
     def step() -> None:
-        _, graphs = pool_statistics(job, ids, 0, Keep() if mode == KEPT else None)
+        _, graphs = pool_statistics(job, ids, 0, keep if mode == KEPT else None)
         graphs = narrowed(graphs, chosen, len(ids)) if graphs else graphs_of(job, pair_micro_batches(job, ids[chosen]))
         pull_at(graphs)
 

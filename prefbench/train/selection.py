@@ -70,8 +70,11 @@ def _clock(state: LoopState, keep: Keep | None) -> Iterator[None]:
 
 def _stale_statistics(state: LoopState, ids: np.ndarray, step: int) -> dict[str, np.ndarray]:
     """What the scheduler wants as it was when each pair was last scored or trained on."""
-    wants = state.job.scheduler.wants
-    if len(new := ids[state.seen.unknown(ids)]):
+    wants, objective = state.job.scheduler.wants, state.job.objective
+    new = ids[state.seen.unknown(ids)]
+    if len(new) and (objective.batch_coupled or "mismatched_log_ratio" in objective.wants):
+        new = ids  # their losses depend on the pairs beside them
+    if len(new):
         with state.clocks.time("select"):
             state.seen.remember(new, pool_statistics(state.job, new, step)[0])
         state.log.pairs_forward += len(new)
@@ -146,4 +149,4 @@ def rehearse(state: LoopState, size: int) -> None:
         pool, _ = score_pool(state, next(pools), 0, rehearsed=True)
         choose(state, pool, size)
         if number % EVERY == 0:
-            state.job.report({})
+            state.job.report({"rehearsed": number})

@@ -27,6 +27,8 @@ TREE_VERSION = 3
 """Raised when a checkpoint's tree changes its meaning: an older one is passed over."""
 SHARE = 0.02
 """Of the training time that may go into writing checkpoints."""
+LATEST = 300.0
+"""Seconds after which the first checkpoint is due, however large it is."""
 SPEED = 2e8
 """Bytes of weights and moments that the first checkpoint is expected to write in a second: until there is one, nobody knows."""
 
@@ -171,8 +173,10 @@ class Checkpoint:
 
     @classmethod
     def of(cls, path: Path, key: str, model: torch.nn.Module) -> Checkpoint:
-        """One whose first writing is put off according to the model's size, too."""
-        return cls(path, key, _seconds=max(0.01, sum(3 * weight.nbytes for weight in trainable(model)) / SPEED))
+        """One of a model on its device: its first writing is put off according to the model's size, and for LATEST seconds at most."""
+        weights = trainable(model)
+        seconds = sum(3 * weight.nbytes for weight in weights) / SPEED
+        return cls(path, f"{key}.{weights[0].device.type}", _seconds=min(max(0.01, seconds), SHARE * LATEST))
 
     def due(self) -> bool:
         """Whether enough time has passed since the last one."""

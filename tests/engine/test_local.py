@@ -42,6 +42,12 @@ def work(payload, report):
         time.sleep(600)
     if payload == "pid":
         return os.getpid()
+    if payload == "gpu":
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
+    if isinstance(payload, Path):  # a file to leave, for another task to find: neither ends without the other
+        payload.touch()
+        while len(list(payload.parent.iterdir())) < 2:
+            time.sleep(0.01)
     report({"half": payload})
     return payload * 2 if isinstance(payload, int) else payload
 
@@ -70,9 +76,29 @@ def test_every_task_is_run_once_and_its_result_and_progress_are_heard(engine):
     assert sorted(event.data["half"] for event in events if event.kind == "progress") == list(range(5))
 
 
+def test_tasks_of_two_workers_run_at_the_same_time(tmp_path):
+    """So that one cell trains while another's answers are drawn and judged."""
+    events = run(ProcessEngine(ENTRY, 2, Watch(silence=60.0)), [Task("left", tmp_path / "left"), Task("right", tmp_path / "right")])
+    assert {event.kind for event in ends(events).values()} == {"done"}
+
+
+def test_workers_are_spread_over_the_gpus(tmp_path):
+    engine = ProcessEngine(ENTRY, 3, gpus=["4", "5"])
+    for _ in range(3):
+        engine._start()
+    assert sorted(worker.gpu for worker in engine._workers) == ["4", "4", "5"]
+    assert ends(run(engine, [Task("t", "gpu")]))["t"].data in ("4", "5")
+
+
 def test_a_task_starts_after_those_that_it_needs(engine):
     events = run(engine, [Task("last", 1, ("first", "second")), Task("first", 1), Task("second", 1)])
     assert [event.task for event in events if event.kind == "started"][-1] == "last"
+
+
+def test_a_task_that_is_behind_another_waits_for_its_end_whatever_that_is(engine):
+    events = run(engine, [Task("cell", 1, behind=("trial",)), Task("trial", "raise")])
+    assert {name: event.kind for name, event in ends(events).items()} == {"cell": "done", "trial": "failed"}
+    assert [event.task for event in events if event.kind == "started"] == ["trial", "cell"]
 
 
 def test_a_failure_costs_its_task_and_those_that_need_it_and_no_other(engine):

@@ -7,7 +7,7 @@ import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel
 
 from prefbench.train import head
-from prefbench.train.forward import Scorer, make_scorer
+from prefbench.train.forward import Scorer, make_scorer, sum_by_owner
 from tests.models import random_tokens, tiny_llama, tiny_neox
 
 
@@ -88,3 +88,13 @@ def test_distributions_are_normalised_and_agree_with_the_token_log_probs():
             assert whole.exp().sum(-1).numpy() == pytest.approx(1.0)
             picked = whole.gather(1, batch.targets[:, None])[:, 0]
             assert picked.numpy() == pytest.approx(scorer.token_log_probs(batch).numpy(), abs=1e-5)
+
+
+def test_sequences_are_summed_in_float64():
+    """In float32 the sum of so many tokens would be off by some thousandths."""
+    values = -(torch.arange(20_000) % 7 + 0.1).float()
+    exact = sum(values.tolist())
+    found = sum_by_owner(values, torch.zeros(len(values), dtype=torch.int64), 1)
+    assert found.dtype == torch.float64
+    assert found.item() == pytest.approx(exact, rel=1e-12)
+    assert torch.zeros(1).index_add(0, torch.zeros(len(values), dtype=torch.int64), values).item() != pytest.approx(exact, rel=1e-8)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from prefbench.objectives.dpo import Dpo
+from prefbench.objectives.kto import Kto
 from prefbench.schedulers.loss_ranked import LossRanked
+from prefbench.train.job import KEPT, TWO_PASS
 from prefbench.train.loop import accumulate_gradients, train
 from prefbench.train.meter import Clocks
 from prefbench.train.selection import pool_statistics, score_pool
 from prefbench.train.state import LoopState
-from tests.train.test_loop import make_job
+from tests.train.test_loop import make_job, relative_difference, trained_weights
 from tests.train.test_selection import Watches
 
 
@@ -45,6 +49,16 @@ def test_a_step_over_pairs_that_are_known_costs_the_forward_of_the_chosen_alone(
     assert stale.pairs_forward == 24 + 12 * 4
 
 
+def test_losses_that_depend_on_the_pairs_beside_them_are_scored_in_their_pool():
+    """Alone, the last pair of an epoch would have no neighbour's answers, which KTO compares with."""
+    job = make_job(Kto(), LossRanked(stale=True))
+    state = LoopState.fresh(dataclasses.replace(job, reference=job.scorer.copy()), Clocks())
+    score_pool(state, np.array([4, 9, 2]), 0)
+    ids = np.array([9, 7, 4])
+    whole = pool_statistics(state.job, ids, 1)[0]["loss"]
+    assert score_pool(state, ids, 1)[0].statistics["loss"] == pytest.approx(whole)
+
+
 def test_hidden_states_are_never_stale():
     scheduler = Watches()
     scheduler.stale = True
@@ -54,3 +68,25 @@ def test_hidden_states_are_never_stale():
 
 def test_nothing_is_kept_of_what_nobody_reads():
     assert LoopState.fresh(make_job(Dpo(), LossRanked()), Clocks()).seen.values == {}
+
+
+@pytest.fixture
+def graphs_of_several_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where a graph per pair would leave it idle."""
+    for name in ("selection", "seen"):
+        monkeypatch.setattr(f"prefbench.train.{name}.kept_tokens", lambda job: 90)
+
+
+@pytest.mark.usefixtures("graphs_of_several_pairs")
+def test_pairs_that_share_graphs_are_ordered_by_their_last_score_those_never_seen_last():
+    state = LoopState.fresh(dataclasses.replace(make_job(Dpo(), LossRanked()), selection=KEPT), Clocks())
+    state.seen.remember(np.array([3, 1, 7]), {"loss": np.array([0.2, 0.9, 0.5])})
+    assert state.seen.order(np.array([1, 3, 5, 7])) == [1, 3, 0, 2]
+
+
+@pytest.mark.usefixtures("graphs_of_several_pairs")
+def test_a_training_through_shared_graphs_ends_as_one_in_two_passes():
+    """Three epochs: from the second on, pairs are put together by what the first saw."""
+    jobs = [dataclasses.replace(make_job(Dpo(), LossRanked(), steps=9, pool=8), selection=mode) for mode in (KEPT, TWO_PASS)]
+    kept, two_pass = (trained_weights(job) for job in jobs)
+    assert relative_difference([kept], [two_pass]) < 1e-5

@@ -235,6 +235,15 @@ def test_the_first_writing_of_a_large_model_comes_later(tmp_path):
         checkpoint._written -= 3
     assert small.due()
     assert not large.due()  # 16 MB of weights and 32 of moments take .24 s, a fiftieth of 12
+    huge = Checkpoint.of(tmp_path / "x", "key", torch.nn.Linear(30_000, 30_000, device="meta"))
+    huge._written -= 301  # which takes a minute: but nobody wants to lose an hour
+    assert huge.due()
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_passed_over(tmp_path):
+    """It holds the random streams of a CPU and of no GPU."""
+    on_cpu, on_gpu = (Checkpoint.of(tmp_path / "x", "key", torch.nn.Linear(2, 2, device=name)) for name in ("cpu", "meta"))
+    assert on_cpu.key != on_gpu.key
 
 
 def test_a_state_that_no_file_can_hold_is_named(tmp_path):

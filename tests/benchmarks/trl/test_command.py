@@ -13,6 +13,7 @@ from benchmarks.trl import __main__ as command
         (["stap"], "no mode is called 'stap'"),
         (["selective", "--sizes", "s,xl"], "no size is called 'xl'"),
         (["step", "--against", "worst"], "no configuration is called 'worst'"),
+        (["step", "--sizes", "m", "--lengths", "wide"], "it has xs mild, s mild, m mild, s wide"),
         (["selective", "--steps", "7"], "the losses of 8 steps are compared"),
     ],
 )

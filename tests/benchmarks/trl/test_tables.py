@@ -35,16 +35,16 @@ def test_the_first_step_is_counted_from_the_start_of_the_process():
     assert outcome(started=8.0).first_step == pytest.approx(2.0)
 
 
-def test_ratios_are_of_medians_to_prefbench_with_the_default_allocator():
+def test_ratios_are_of_medians_to_prefbench_without_compiled_layers():
     mib = 2**20
     found = {
         "prefbench": [paced(0.3, peak_bytes=100 * mib), paced(0.2, peak_bytes=120 * mib), paced(0.2, peak_bytes=100 * mib)],
-        "prefbench, tuned allocator": [paced(0.1)] * 3,
+        "prefbench, compiled layers": [paced(0.1)] * 3,
         "TRL": [paced(0.8, peak_bytes=400 * mib, processor_ends=[6.0 * step for step in range(8)])] * 3,
     }
-    ours, tuned, theirs = step.lines(found, warm_up=2, batch=8)
+    ours, compiled, theirs = step.lines(found, warm_up=2, batch=8)
     assert ours == ["prefbench", "0.200", "40.0", "2.00", "100", "", "", "", ""]
-    assert tuned[1] == "0.100"
+    assert compiled[1] == "0.100"
     assert theirs == ["TRL", "0.800", "10.0", "6.00", "400", "0.0e+00", "4.00x", "3.00x", "0.25x"]
 
 
