@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from prefbench.train.attention import by_blocks, flexible
-from prefbench.train.layout import SHARED, Layout, Packing, micro_batches
-from tests.models import random_tokens
+from prefbench.train.device import autocast
+from prefbench.train.forward import Scorer, make_scorer
+from prefbench.train.layout import PADDED, SHARED, Layout, Packing, micro_batches
+from tests.models import random_tokens, tiny_llama
 
 
 def packing() -> Packing:
@@ -39,3 +43,22 @@ def test_query_heads_share_keys_in_groups():
         repeated = by_blocks(query, *whole, packed, None, 0.0, None)
         assert torch.allclose(flexible(query, key, value, packed, None, None), repeated, atol=1e-6)
         assert torch.allclose(by_blocks(query, key, value, packed, None, 0.0, None), repeated, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="FlexAttention's kernels need a GPU")
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("bfloat16", 5e-2)])
+def test_a_training_step_on_a_gpu_has_the_gradients_of_padded_rows(dtype, tolerance):
+    tokens = random_tokens(40)  # more than one tile of 128, and no multiple of it
+    model = tiny_llama(hidden_size=64).cuda()
+    scorer = make_scorer(model, dtype)
+    assert scorer.layout.name == SHARED, scorer.layout.reason
+
+    def gradients(used: Scorer) -> torch.Tensor:
+        model.zero_grad()
+        with autocast(dtype):
+            for batch in used.micro_batches(tokens.prompt_ids, [tokens.chosen_ids, tokens.rejected_ids], 10_000):
+                (used.sequence_log_probs(batch) * (1 + batch.rows)).sum().backward()
+        return torch.cat([weight.grad.flatten() for weight in model.parameters()])
+
+    shared, padded = (gradients(dataclasses.replace(scorer, layout=Layout(name))) for name in (SHARED, PADDED))
+    assert (shared - padded).norm() <= tolerance * padded.norm()
