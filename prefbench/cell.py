@@ -113,7 +113,7 @@ def room(shop: Workshop, seed: int, report: Report) -> int:
 
 
 def row_trial(order: Order, row: Row, shop: Workshop, report: Report) -> None:
-    """Find out how a row is best trained. A plugin's mistake is told here, and by the cells, which meet it again and fail of it."""
+    """Find out how a row is best trained. A column that fails is told here, and by the cells, which meet it again and fail of it."""
     try:
         columns = shop.columns(row, order.seed, report) if order.kind == "selection" else {}
         job = row_job(shop, row, order.seed, columns, report)

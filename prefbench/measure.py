@@ -53,9 +53,8 @@ def step_seconds(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, 
     """Median seconds of a forward and backward over one pool, by thread count."""
     row = next(row for row in shop.track.rows if row.scheduler != UNTRAINED)
     tokens = shop.tokens(seed)
-    unknown = np.zeros(
-        len(tokens)
-    )  # the reference's log-probs: nothing of a step's cost depends on them, and they take a pass over all pairs
+    # The reference's log-probs: nothing of a step's cost depends on them, and they would take a pass over all pairs.
+    unknown = np.zeros(len(tokens))
     job = training_job(shop, row, seed, PairData(tokens, unknown, unknown), lambda _: None)
     ids = np.arange(job.pool)
     return seconds_by_threads(lambda: pull_at_log_probs(job, ids), candidates)
