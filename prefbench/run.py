@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,9 +36,8 @@ from prefbench.store.folder import Folder
 from prefbench.store.heal import heal
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 from prefbench.train.device import Share, Workload, compute_dtype, device, device_name, gpus, usable_cores
+from prefbench.worklist import worklist
 
-COMPILATION = "compilation"
-"""The task that finds out whether compiled layers pay."""
 DAY = 86400.0
 """Seconds after which what stands half-written in the shared cache is nobody's any more."""
 
@@ -233,7 +232,7 @@ def _run_pending(
         ledger = Ledger(
             planned.folder, planned.pending, Circumstances(planned.track, site.dtype, share.threads), request, options.fail_fast
         )
-        engine.run(tasks(planned.pending, planned.planner, site, share, options.profile), lambda event: ledger.hear(event, on_event))
+        engine.run(worklist(planned.pending, planned.planner, site, share, options.profile), lambda event: ledger.hear(event, on_event))
     finally:
         engine.close()
     if ledger.storage:
@@ -313,83 +312,6 @@ def _result(order: Order, engine: Engine, on_event: OnEvent) -> Any:
 
     engine.run([Task(order.kind, order)], _must_succeed(listen))
     return None if engine.watch.stop() else found[0]
-
-
-def tasks(cells: Sequence[Cell], planner: Planner, site: Site, share: Share, profile: bool = False) -> list[Task]:
-    """The data of each seed, the columns and the calibration of each harness, once; then the cells, each after what it needs."""
-    threads = share.threads
-    calibrations = [Task(f"calibrate {named.key}", Order("calibrate", site, threads, harness=named.key)) for named in site.track.harnesses]
-    trained = [cell for cell in cells if cell.trained]
-    seeds = list(dict.fromkeys(cell.seed for cell in trained))
-    # Seeds of the same pairs share a reference column: the first seed computes it with all the cores, and the others wait for that.
-    shares = not {"prompts", "labels"} & set(site.track.seed_varies)
-    alone = {seed: share.alone if shares and seed == site.track.seeds[0] else threads for seed in seeds}
-    behind = {seed: (data_of(seeds[0]),) if shares and seed != seeds[0] else () for seed in seeds}
-    data = [Task(data_of(seed), Order("data", site, alone[seed], seed=seed), behind=behind[seed]) for seed in seeds]
-    columns = {task.id: task for cell in trained for task in column_tasks(cell, planner, site, threads)}
-    selections = {task.id: task for cell in reversed(trained) for task in selection_tasks(cell, planner, site, threads)}
-    compilations = [compilation_task(cell, site, threads) for cell in trained[:1]]
-    # Calibration before the other seeds' data: the first cells can start while the rest is made.
-    shared = [*data[:1], *calibrations, *compilations, *data[1:], *columns.values(), *selections.values()]
-    harnesses = tuple(task.id for task in calibrations)
-    needs = {cell.id: harnesses + (prepared_for(cell, planner) if cell.trained else ()) for cell in cells}
-    trials = {cell.id: tried_for(cell, planner) if cell.trained else () for cell in cells}
-    orders = {cell.id: Order("cell", site, threads, seed=cell.seed, cell=cell, profile=profile) for cell in cells}
-    return shared + [Task(name, order, needs[name], trials[name]) for name, order in orders.items()]
-
-
-def data_of(seed: int) -> str:
-    """The task that makes a seed's data."""
-    return f"data s{seed}"
-
-
-def column_of(cell: Cell, label: str, planner: Planner) -> str:
-    """The task that computes a column for a cell: shared by the cells of a seed, or of a seed and a method where it trains policies."""
-    return f"column {label}{f' of {cell.row.method}' if planner.uses_objective(label) else ''} s{cell.seed}"
-
-
-def tried_for(cell: Cell, planner: Planner) -> tuple[str, ...]:
-    """The trials that a trained cell waits for; of one that fails it gets the cautious choice."""
-    return COMPILATION, *((selection_of(cell),) if planner.scheduler(cell.row).wants else ())
-
-
-def prepared_for(cell: Cell, planner: Planner) -> tuple[str, ...]:
-    """The tasks that make a cell's data and columns."""
-    return data_of(cell.seed), *(column_of(cell, label, planner) for label in planner.columns(cell.row))
-
-
-def compilation_task(cell: Cell, site: Site, threads: int) -> Task:
-    """Whether compiled layers pay, tried with one cell's row for all, without its columns: they are none of the other cells' affair."""
-    return Task(COMPILATION, Order("compilation", site, threads, seed=cell.seed, row=cell.row), (data_of(cell.seed),))
-
-
-def selection_of(cell: Cell) -> str:
-    """The task that finds out how a row's selection is best trained on."""
-    return f"selection {cell.row.method}.{cell.row.scheduler}"
-
-
-def selection_tasks(cell: Cell, planner: Planner, site: Site, threads: int) -> list[Task]:
-    """One for a cell whose scheduler scores its pools; that of a row's first seed does for all."""
-    if not planner.scheduler(cell.row).wants:
-        return []
-    order = Order("selection", site, threads, seed=cell.seed, row=cell.row)
-    return [Task(selection_of(cell), order, prepared_for(cell, planner))]
-
-
-def column_tasks(cell: Cell, planner: Planner, site: Site, threads: int) -> list[Task]:
-    """A task per column of a cell; one that trains policies waits for the columns that their objective reads.
-
-    None waits for one that trains policies itself: the objective reads it from the pairs, or its task says that it cannot be had.
-    """
-    read = [name for name in planner.objective(cell.row).needs if not planner.uses_objective(name)]
-    return [
-        Task(
-            column_of(cell, label, planner),
-            Order("column", site, threads, seed=cell.seed, row=cell.row, column=label),
-            (data_of(cell.seed), *(column_of(cell, name, planner) for name in read if planner.uses_objective(label))),
-        )
-        for label in planner.columns(cell.row)
-    ]
 
 
 def _must_succeed(on_event: OnEvent) -> OnEvent:

@@ -12,10 +12,11 @@ from prefbench import cell
 from prefbench.config import UNTRAINED, Selection
 from prefbench.errors import PrefbenchError
 from prefbench.orders import Site
-from prefbench.run import RunOptions, plan_run, run, tasks
+from prefbench.run import RunOptions, plan_run, run
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed
 from prefbench.train.device import Share
+from prefbench.worklist import worklist
 from prefbench.workshop import Workshop
 from tests.bad_input.place import TRACK, good_folder
 from tests.plugin_site import LOSS
@@ -103,7 +104,7 @@ def test_cells_wait_for_their_columns_and_those_for_what_their_training_reads(op
     changed(options, "[trivial]", '[methods.odpo]\ncolumn = "reference-margin"\n[trivial]')
     planned = plan_run(dataclasses.replace(options, selection=Selection(only=("dpo", "odpo"), schedulers=("easy", "uniform"), seeds=(3,))))
     site = Site(planned.track, (), options.out, options.out, planned.planner.dtype)
-    found = tasks(planned.pending, planned.planner, site, Share(1, 1, 1))
+    found = worklist(planned.pending, planned.planner, site, Share(1, 1, 1))
     after = {task.id: set(task.after) - {"calibrate held_out", "compilation"} for task in found}
     of_dpo, of_odpo, gap = "column difficulty-twice of dpo s3", "column difficulty-twice of odpo s3", "column reference-margin s3"
     assert {name: needs for name, needs in after.items() if name.startswith("column")} == {

@@ -11,11 +11,10 @@ import pytest
 from prefbench.config import Selection
 from prefbench.engine.tasks import Event
 from prefbench.errors import PrefbenchError
-from prefbench.orders import Site
 from prefbench.report.check import check
-from prefbench.run import RunOptions, plan_run, run, tasks
+from prefbench.run import RunOptions, plan_run, run
 from prefbench.store.folder import Folder
-from prefbench.train.device import Share, usable_cores
+from prefbench.train.device import usable_cores
 
 TRACK = """
 [track]
@@ -237,25 +236,3 @@ def test_records_name_no_path_and_no_user(finished):
         text = json.dumps(record)
         assert str(Path.home()) not in text
         assert str(finished) not in text
-
-
-def test_where_seeds_have_the_same_pairs_the_first_one_computes_their_reference_column_with_all_cores(tmp_path):
-    """The column is computed once, and not once by each of two workers at the same time."""
-    planned = plan_run(options(tmp_path))
-
-    def data_tasks(*varied: str) -> list[tuple[str, tuple[str, ...], int]]:
-        site = Site(dataclasses.replace(planned.track, seed_varies=varied), (), planned.folder.root, tmp_path, "float32")
-        found = tasks(planned.pending, planned.planner, site, Share(4, 1, alone=4))
-        return [(task.id, task.behind, task.payload.threads) for task in found if task.id.startswith("data")]
-
-    assert data_tasks("order") == [("data s0", (), 4), ("data s1", ("data s0",), 1)]
-    assert data_tasks("order", "labels") == [("data s0", (), 1), ("data s1", (), 1)]  # each has pairs of its own
-
-
-def test_a_trial_that_fails_costs_no_cell(tmp_path):
-    planned = plan_run(options(tmp_path))
-    site = Site(planned.track, (), planned.folder.root, tmp_path, "float32")
-    cells = {task.id: task for task in tasks(planned.pending, planned.planner, site, Share(1, 1, 1)) if task.payload.kind == "cell"}
-    ranked = cells["dpo.loss-ranked.s0"]
-    assert ranked.behind == ("compilation", "selection dpo.loss-ranked")
-    assert not set(ranked.behind) & set(ranked.after)
