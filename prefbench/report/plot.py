@@ -86,13 +86,19 @@ def differences_forest(comparison: Comparison) -> bytes:
     return _png(figure)
 
 
-def _canvas(title: str, labels: list[str], span: tuple[float, float], even: float) -> tuple[Any, Any]:
-    """A figure and its axes with a striped line for every label, and a dashed one where the sides are even."""
+def drawing() -> tuple[Any, Any]:
+    """matplotlib's canvas and figure, which take half a second to import."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.6, 1.55 + ROW_INCHES * max(len(labels), 1)), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    return FigureCanvasAgg, Figure
+
+
+def _canvas(title: str, labels: list[str], span: tuple[float, float], even: float) -> tuple[Any, Any]:
+    """A figure and its axes with a striped line for every label, and a dashed one where the sides are even."""
+    canvas_type, figure_type = drawing()
+    figure = figure_type(figsize=(7.6, 1.55 + ROW_INCHES * max(len(labels), 1)), dpi=DPI, layout="constrained")
+    canvas_type(figure)
     axes = figure.add_subplot()
     for position in range(0, len(labels), 2):
         axes.axhspan(position - 0.5, position + 0.5, color=BAND, zorder=0)

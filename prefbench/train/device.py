@@ -13,7 +13,7 @@ import torch
 
 from prefbench.errors import PrefbenchError
 
-REPEATS, PATIENCE = 9, 0.5
+REPEATS, PATIENCE = 5, 0.3
 """Rounds of a measurement, and seconds in which the last of them begins: a large model's steps differ little, and take long."""
 
 
