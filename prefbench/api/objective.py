@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PAIR_STATISTICS = (
     "prompt_log_prob",
+    "chosen_common_log_prob",
+    "rejected_common_log_prob",
     "chosen_collision",
     "rejected_collision",
     "chosen_kl",
@@ -34,6 +36,8 @@ class PairBatch:
     ``statistics`` holds what the objective ``wants``, in nats, float64, shape (B,); it costs time only then:
 
     - ``prompt_log_prob``: log pi of the prompt's tokens but the first, summed; with gradient.
+    - ``chosen_common_log_prob``, ``rejected_common_log_prob``: log pi of the answer's first tokens, as many as the shorter of the two has; with
+      gradient.
     - ``chosen_collision``, ``rejected_collision``: sum over response positions of log sum_v pi(v)^2, over the vocabulary; with gradient.
     - ``chosen_kl``, ``rejected_kl``: sum over response positions of KL(reference || policy) over the vocabulary; with gradient.
     - ``mismatched_log_ratio``: log pi - log ref of the answers of the pair before it in the batch, given this pair's prompt: the mean of its

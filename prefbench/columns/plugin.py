@@ -27,7 +27,25 @@ class ReferenceMargin(Column):
         return np.array([c.sum(dtype=np.float64) - r.sum(dtype=np.float64) for c, r in zip(chosen, rejected, strict=True)])
 
 
+@dataclass
+class ReferenceCommonMargin(Column):
+    """The reference margin over as many of either answer's first tokens as the shorter one has, nats."""
+
+    name = "reference-common-margin"
+    source = "the public length of LD-DPO, arXiv 2409.06411"
+
+    def compute(self, context: ColumnContext) -> np.ndarray:
+        """The sum of log ref over the first tokens of chosen minus that of rejected, float64, shape (N,)."""
+        import numpy as np
+
+        margins = []
+        for chosen, rejected in zip(*context.log_probs(), strict=True):
+            common = min(len(chosen), len(rejected))
+            margins.append(chosen[:common].sum(dtype=np.float64) - rejected[:common].sum(dtype=np.float64))
+        return np.array(margins)
+
+
 @hookimpl
 def prefbench_columns() -> list[type[Column]]:
     """The built-in columns."""
-    return [ReferenceMargin, Difficulty]
+    return [ReferenceMargin, ReferenceCommonMargin, Difficulty]

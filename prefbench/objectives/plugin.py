@@ -11,6 +11,7 @@ from prefbench.objectives.dpo import Dpo
 from prefbench.objectives.hinge import Hinge
 from prefbench.objectives.ipo import Ipo
 from prefbench.objectives.kto import Kto, KtoPaired
+from prefbench.objectives.ld_dpo import LdDpo
 from prefbench.objectives.likelihood import Cpo, Orpo
 from prefbench.objectives.links import DiscoPop, Exo, Robust
 from prefbench.objectives.pointwise import BcoPair, Nca, SppoHard
@@ -22,7 +23,7 @@ from prefbench.objectives.wpo import Wpo
 
 REFERENCE_BASED: list[type[Objective]] = [
     *(Robust, Exo, DiscoPop, Nca, BcoPair, SppoHard, Kto, KtoPaired, Aot, AotUnpaired),
-    *(RDpo, DpoShift, Odpo, Mmpo, Wpo, Tdpo1, Tdpo2),
+    *(RDpo, DpoShift, LdDpo, Odpo, Mmpo, Wpo, Tdpo1, Tdpo2),
 ]
 
 

@@ -14,7 +14,10 @@ from prefbench.api import Objective, PairBatch
 from prefbench.streams import stream
 from prefbench.testing.offered import Offered, refusal
 
-WITH_GRADIENT = ("prompt_log_prob", "chosen_collision", "rejected_collision", "chosen_kl", "rejected_kl")
+WITH_GRADIENT = (
+    *("prompt_log_prob", "chosen_common_log_prob", "rejected_common_log_prob"),
+    *("chosen_collision", "rejected_collision", "chosen_kl", "rejected_kl"),
+)
 LENGTHS = (1.0, 2000.0)
 """The shortest and the longest answer, in tokens."""
 
@@ -105,6 +108,8 @@ def _statistics(answers: Answers, prompt_tokens: np.ndarray, step: int) -> Calla
             return torch.from_numpy(-4.0 * share * collisions[name])
         if name in divergences:
             return torch.from_numpy(share * np.abs(divergences[name]))
+        if name.endswith("common_log_prob"):
+            return torch.from_numpy(-3.0 * share * np.minimum(answers.chosen_tokens, answers.rejected_tokens))
         if name == "prompt_log_prob":
             return torch.from_numpy(-5.0 * share * prompt_tokens)
         return torch.from_numpy(rng.normal(size=len(answers)) * (1.0 + np.abs(answers.chosen_log_ratio)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from prefbench.train.device import autocast
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 LOG_PROB = "log_prob"
 OF_SEQUENCES: Mapping[str, str] = {
     "prompt_log_prob": "prompt_log_prob",
+    "chosen_common_log_prob": "common_log_prob",
+    "rejected_common_log_prob": "common_log_prob",
     "chosen_collision": "collision",
     "rejected_collision": "collision",
     "chosen_kl": "kl",
@@ -40,10 +43,13 @@ def sequence_values(
     with autocast(scorer.dtype):
         states = scorer.states(batch) if output is None else scorer.states_of(output)
         answers = states.index_select(0, batch.predictors)
-        columns = [sum_by_sequence(scorer.project(answers, batch.targets), batch)]
+        log_probs = scorer.project(answers, batch.targets)
+        columns = [sum_by_sequence(log_probs, batch)]
         for name in names[1:]:
             if name == "prompt_log_prob":
                 columns.append(_prompt_log_probs(scorer, states, batch))
+            elif name == "common_log_prob":
+                columns.append(_common_log_probs(log_probs, batch))
             elif name == "collision":
                 columns.append(sum_by_sequence(in_blocks(lambda rows: _collision(scorer, rows), _width(scorer), answers), batch))
             else:
@@ -62,6 +68,23 @@ def _prompt_log_probs(scorer: Scorer, states: torch.Tensor, batch: MicroBatch) -
     predictors = to_device(places, states.device)
     values = scorer.project(states.index_select(0, predictors), batch.tokens.flatten()[predictors + 1])
     return sum_by_owner(values, to_device(owner, states.device), len(batch.rows))
+
+
+def _common_log_probs(log_probs: torch.Tensor, batch: MicroBatch) -> torch.Tensor:
+    """log p of each answer's first tokens, as many as the shorter answer of its pair has, summed; float64, shape (R,)."""
+    counts = zip(batch.spans, _common_lengths(batch), strict=True)
+    common = [place < count for span, count in counts for place in range(span.answer_length)]
+    kept = to_device(common, log_probs.device, torch.bool)
+    return sum_by_sequence(log_probs.where(kept, 0.0), batch)
+
+
+def _common_lengths(batch: MicroBatch) -> list[int]:
+    """For each sequence the tokens of its pair's shorter answer; both are in the micro-batch, all chosen answers' rows before all rejected ones'."""
+    order = np.argsort([span.row for span in batch.spans])
+    pairs = order.reshape(2, -1)
+    lengths = np.array([span.answer_length for span in batch.spans])
+    lengths[pairs] = lengths[pairs].min(axis=0)
+    return [int(length) for length in lengths]
 
 
 def _collision(scorer: Scorer, states: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 
 from prefbench.api import Column
 from prefbench.columns.compute import Context, column_values, pair_column
-from prefbench.columns.plugin import ReferenceMargin
+from prefbench.columns.plugin import ReferenceCommonMargin, ReferenceMargin
 from prefbench.columns.reference import reference_column
 from prefbench.columns.trained import Training
 from prefbench.config import LoraRules, TrainRules
@@ -56,6 +56,16 @@ def test_values_are_computed_from_the_context_and_cached(tmp_path: Path) -> None
     assert np.array_equal(column_values(Refuses(), "key", context, tmp_path).values, found.values)
     with pytest.raises(AssertionError):
         column_values(Refuses(), "another key", context, tmp_path)
+
+
+def test_the_common_margin_ends_where_the_shorter_answer_does(tmp_path: Path) -> None:
+    context = context_of(6, tmp_path)
+    column = context.reference_column
+    lengths = [(len(chosen), len(rejected)) for chosen, rejected in zip(column.chosen, column.rejected, strict=True)]
+    assert len({chosen > rejected for chosen, rejected in lengths}) == 2, "either answer is to be the longer one"
+    both = zip(column.chosen, column.rejected, strict=True)
+    expected = [sum(float(c) - float(r) for c, r in zip(chosen, rejected, strict=False)) for chosen, rejected in both]
+    assert column_values(ReferenceCommonMargin(), "key", context, tmp_path).values == pytest.approx(expected)
 
 
 def test_the_order_of_the_pairs_is_none_of_a_columns_business(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from prefbench.objectives.dpo import Dpo
 from prefbench.objectives.hinge import Hinge
 from prefbench.objectives.ipo import Ipo
 from prefbench.objectives.kto import Kto
+from prefbench.objectives.ld_dpo import LdDpo
 from prefbench.objectives.likelihood import Cpo, Orpo
 from prefbench.objectives.links import DiscoPop, Exo, Robust
 from prefbench.objectives.pointwise import BcoPair, Nca, SppoHard
@@ -95,6 +96,13 @@ def test_the_pairs_can_tell_losses_apart() -> None:
 def test_wpo_without_its_clamp_is_the_dpo_trainers_use_weighting(bench: Bench) -> None:
     rows, objective = random_rows(), Wpo(clamped=False)
     assert_same(worked_out(objective, rows), bench.dpo(rows, "sigmoid", use_weighting=True, beta=objective.beta))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_ld_dpo_is_the_dpo_trainers_ld_alpha(bench: Bench, alpha: float) -> None:
+    rows = random_rows()
+    assert len({len(row.chosen) > len(row.rejected) for row in rows}) == 2, "either answer is to be the longer one"
+    assert_same(worked_out(LdDpo(alpha=alpha), rows), bench.dpo(rows, "sigmoid", ld_alpha=alpha))
 
 
 def test_the_kto_trainers_loss(bench: Bench) -> None:

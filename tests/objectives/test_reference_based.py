@@ -9,6 +9,7 @@ from prefbench.api import Objective, PairBatch
 from prefbench.objectives.aot import Aot, AotUnpaired
 from prefbench.objectives.dpo import Dpo
 from prefbench.objectives.kto import KtoPaired
+from prefbench.objectives.ld_dpo import LdDpo
 from prefbench.objectives.links import DiscoPop, Exo, Robust
 from prefbench.objectives.plugin import REFERENCE_BASED
 from prefbench.objectives.pointwise import BcoPair, Nca, SppoHard
@@ -56,7 +57,9 @@ def test_worked_values_by_rank(objective: Objective, ranked: list[float]) -> Non
     assert sorted(objective.per_pair(told_pairs()).tolist()) == pytest.approx(sorted(ranked), abs=1e-6)
 
 
-@pytest.mark.parametrize("same", [Robust(label_smoothing=0.0), RDpo(alpha=0.0), DpoShift(beta=0.1, f=1.0), Odpo(alpha=0.0)], ids=str)
+@pytest.mark.parametrize(
+    "same", [Robust(label_smoothing=0.0), RDpo(alpha=0.0), DpoShift(beta=0.1, f=1.0), LdDpo(alpha=1.0), Odpo(alpha=0.0)], ids=str
+)
 def test_without_its_own_part_it_is_dpo(same: Objective) -> None:
     torch.testing.assert_close(same.per_pair(told_pairs()), Dpo(beta=0.1).per_pair(told_pairs()))
 
@@ -74,8 +77,8 @@ STATED_SLOPE = (Wpo, Tdpo2)
 
 @pytest.mark.parametrize("objective", [*(o for o in EVERY if not isinstance(o, STATED_SLOPE)), Aot(label_smoothing=0.1)], ids=str)
 def test_gradient_is_the_slope(objective: Objective) -> None:
-    """Central differences of every loss in every log-prob, and in the divergences where they are read."""
-    names = ("policy_chosen", "policy_rejected", *(name for name in objective.wants if name.endswith("_kl")))
+    """Central differences of every loss in every log-prob, and in the statistics with gradient where they are read."""
+    names = ("policy_chosen", "policy_rejected", *(name for name in objective.wants if name.endswith(("_kl", "_common_log_prob"))))
     leaves = [tensor(*STATISTICS[name]) if name in STATISTICS else getattr(told_pairs(), name).clone() for name in names]
 
     def losses(chosen: torch.Tensor, rejected: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:

@@ -70,6 +70,8 @@ def pair_batch(policy: PreTrainedModel, reference: PreTrainedModel, rows: Sequen
         reference_chosen = [_statistics(reference, row.prompt, row.chosen) for row in rows]
         reference_rejected = [_statistics(reference, row.prompt, row.rejected) for row in rows]
         mismatched = [_mismatched_log_ratio(policy, reference, row.prompt, rows[i - 1]) for i, row in enumerate(rows)]
+    common = [_common(*pair) for pair in zip(chosen, rejected, strict=True)]
+    fixed = [_common(*pair) for pair in zip(reference_chosen, reference_rejected, strict=True)]
     return PairBatch(
         policy_chosen=torch.stack([answer.log_prob for answer in chosen]),
         policy_rejected=torch.stack([answer.log_prob for answer in rejected]),
@@ -79,18 +81,22 @@ def pair_batch(policy: PreTrainedModel, reference: PreTrainedModel, rows: Sequen
         rejected_tokens=torch.tensor([len(row.rejected) for row in rows], dtype=torch.float64),
         prompt_tokens=torch.tensor([len(row.prompt) for row in rows], dtype=torch.float64),
         statistics={
+            "chosen_common_log_prob": torch.stack([side[0] for side in common]),
+            "rejected_common_log_prob": torch.stack([side[1] for side in common]),
             "prompt_log_prob": torch.stack([answer.prompt_log_prob for answer in chosen]),
             "chosen_collision": torch.stack([answer.collision for answer in chosen]),
             "rejected_collision": torch.stack([answer.collision for answer in rejected]),
             "mismatched_log_ratio": torch.stack(mismatched),
         },
+        columns={"reference-common-margin": torch.stack([of_chosen - of_rejected for of_chosen, of_rejected in fixed])},
     )
 
 
 @dataclass(frozen=True)
 class _Statistics:
-    """One answer under one model: sums over its tokens and over its prompt's, float64 scalars."""
+    """One answer under one model: the log-probs of its tokens, and sums over these and over its prompt's, float64."""
 
+    tokens: torch.Tensor
     log_prob: torch.Tensor
     collision: torch.Tensor
     prompt_log_prob: torch.Tensor
@@ -102,7 +108,13 @@ def _statistics(model: PreTrainedModel, prompt: tuple[int, ...], answer: tuple[i
     own = log_probs.gather(1, tokens[0, 1:, None])[:, 0]
     collisions = torch.logsumexp(2 * log_probs, dim=-1)
     first = len(prompt) - 1
-    return _Statistics(own[first:].sum(), collisions[first:].sum(), own[:first].sum())
+    return _Statistics(own[first:], own[first:].sum(), collisions[first:].sum(), own[:first].sum())
+
+
+def _common(chosen: _Statistics, rejected: _Statistics) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both answers' log-probs over as many tokens as the shorter one has."""
+    length = min(len(chosen.tokens), len(rejected.tokens))
+    return chosen.tokens[:length].sum(), rejected.tokens[:length].sum()
 
 
 def _mismatched_log_ratio(policy: PreTrainedModel, reference: PreTrainedModel, prompt: tuple[int, ...], other: Row) -> torch.Tensor:

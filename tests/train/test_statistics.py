@@ -51,6 +51,7 @@ def naive_numbers(
     start = len(prompt) - 1
     return {
         "log_prob": of_tokens[start:].sum(),
+        "tokens": of_tokens[start:],
         "reference": fixed[start:].sum(),
         "prompt_log_prob": of_tokens[:start].sum(),
         "collision": (own[start:].exp() ** 2).sum(dim=1).log().sum(),
@@ -75,7 +76,12 @@ def naive_batch(job: TrainJob) -> tuple[torch.nn.Module, PairBatch]:
     def column(rows: list[dict[str, torch.Tensor]], name: str) -> torch.Tensor:
         return torch.stack([row[name] for row in rows])
 
+    common = [
+        [side["tokens"][: min(len(c["tokens"]), len(r["tokens"]))].sum() for side in (c, r)] for c, r in zip(chosen, rejected, strict=True)
+    ]
     statistics = {
+        "chosen_common_log_prob": torch.stack([of_chosen for of_chosen, _ in common]),
+        "rejected_common_log_prob": torch.stack([of_rejected for _, of_rejected in common]),
         "prompt_log_prob": column(chosen, "prompt_log_prob"),
         "chosen_collision": column(chosen, "collision"),
         "rejected_collision": column(rejected, "collision"),
