@@ -139,7 +139,7 @@ def test_a_profiled_run_has_the_same_results_and_tells_the_parts_of_a_step(finis
     run(options(tmp_path, selection=Selection(only=("dpo",), schedulers=("loss-ranked",), seeds=(0,)), profile=True), lambda _: None)
     (record,) = (record for record in Folder(tmp_path / "run").records().values() if record["method"]["label"] == "dpo")
     assert record["result"] == results(finished)["dpo.loss-ranked.s0"]
-    assert {"data", "select", "forward", "backward", "optimiser"} <= set(record["clocks"])
+    assert {"data", "columns", "select", "forward", "backward", "optimiser", "answer", "judge"} <= set(record["clocks"])
     assert record["clocks"]["train"] < record["clocks"]["backward"]
 
 
@@ -152,6 +152,15 @@ def test_a_record_says_what_was_chosen_for_its_training_and_why(finished):
     assert (host["compiled"], host["compiled_reason"]) == ("no", "the training is over before a compilation would pay")
     assert records["dpo.uniform.s0"]["host"]["selection_reason"] == "the scheduler scores nothing"
     assert "selection" not in records["sft.-.s0"]["host"]
+
+
+def test_a_record_says_why_tokens_are_padded(finished, tmp_path):
+    folder = options(
+        tmp_path, TRACK + '[model]\nattention = "eager"\n', selection=Selection(only=("dpo",), schedulers=("uniform",), seeds=(0,))
+    )
+    run(folder, lambda _: None)
+    (host,) = (record["host"] for record in Folder(tmp_path / "run").records().values() if record["method"]["label"] == "dpo")
+    assert (host["layout"], host["layout_reason"]) == ("padded", "attention is eager")
 
 
 def test_a_second_run_runs_nothing_and_changes_nothing(finished):

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from prefbench.config import UNTRAINED, Track, TrainRules
+from prefbench.engine.memory import container_limit_bytes
 from prefbench.readiness.footprint import FULL, HALF, MOMENTS, Shape, step_tokens
 from prefbench.train.device import autocast, device
 
@@ -68,12 +69,4 @@ def device_memory() -> tuple[str, int]:
     if device().type == "cuda":
         return torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return "the CPU", min(machine, _container_limit() or machine)
-
-
-def _container_limit(path: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """0 where there is none."""
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0
+    return "the CPU", min(machine, container_limit_bytes() or machine)

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from prefbench.engine.allocator import return_freed_memory
+from prefbench.engine.memory import available_bytes
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-MEMORY = Path("/proc/meminfo")
 
 
 @dataclass
@@ -82,10 +82,7 @@ def peak_memory_bytes() -> int:
 
 
 def available_memory_bytes() -> int:
-    """What more could be had now: of the GPU where there is one, else of the machine; a great deal where the system does not say."""
+    """What more could be had now: of the GPU where there is one, else of the machine, or of the container that it is."""
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
-    if MEMORY.exists():
-        line = next(line for line in MEMORY.read_text().splitlines() if line.startswith("MemAvailable:"))
-        return int(line.split()[1]) * 1024
-    return sys.maxsize
+    return available_bytes()

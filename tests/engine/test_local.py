@@ -10,10 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from prefbench.engine.local import InProcessEngine, ProcessEngine
-from prefbench.engine.memory import is_out_of_memory, kills_for_memory
 from prefbench.engine.tasks import Event, Task, Watch, WorkerSpentError
 
 ENTRY = "tests.engine.test_local:work"
@@ -226,23 +224,3 @@ def test_a_worker_does_not_outlive_its_parent(tmp_path):
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     pytest.fail("the worker was still there ten seconds after its parent")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        torch.OutOfMemoryError("CUDA out of memory"),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
-        RuntimeError("std::bad_alloc"),
-    ],
-)
-def test_memory_that_ran_out_is_told_from_other_errors(error):
-    assert is_out_of_memory(error)
-    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
-
-
-def test_the_systems_own_count_of_processes_killed_for_memory(tmp_path):
-    (tmp_path / "memory.events").write_text("low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
-    assert kills_for_memory((tmp_path / "nowhere", tmp_path / "memory.events")) == 2
-    assert kills_for_memory((tmp_path / "nowhere",)) == 0

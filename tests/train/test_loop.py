@@ -90,6 +90,20 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit():
     assert torch.equal(trained_weights(make_job(Dpo())), trained_weights(make_job(Dpo())))
 
 
+def test_the_fused_optimiser_makes_the_plain_ones_steps(monkeypatch):
+    fused, adamw, used = trained_weights(make_job(Dpo())), torch.optim.AdamW, []
+
+    def plain(*weights, fused, **settings):
+        used.append(fused)
+        return adamw(*weights, foreach=False, fused=False, **settings)
+
+    monkeypatch.setattr(torch.optim, "AdamW", plain)
+    unfused = trained_weights(make_job(Dpo()))
+    assert used == [True]
+    start = torch.cat([p.detach().flatten() for p in make_job(Dpo()).scorer.model.parameters()])
+    assert (fused - unfused).norm() < 1e-4 * (unfused - start).norm()
+
+
 def test_training_lowers_the_loss_and_moves_the_margin():
     log = train(make_job(Dpo(beta=0.5), steps=30), Clocks())
     assert log.rows[-1]["loss"] < log.rows[0]["loss"]
