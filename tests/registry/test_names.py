@@ -15,7 +15,7 @@ from tests.plugin_site import LOSS, PLUGIN, PluginSite
 BUILT_IN_SCHEDULERS = "curriculum loss-ranked margin-filter online-batch random-subset rho-loss selective uniform".split()
 FIRST_OBJECTIVES = "apo-down apo-zero dpo hinge ipo simpo".split()
 REFERENCE_BASED = (
-    "aot aot-unpaired bco-pair discopop dpo-shift exo kto kto-paired mmpo nca odpo r-dpo robust sppo-hard tdpo1 tdpo2 wpo".split()
+    "aot aot-unpaired bco-pair discopop dpo-shift exo kto kto-paired ld-dpo mmpo nca odpo r-dpo robust sppo-hard tdpo1 tdpo2 wpo".split()
 )
 
 LENGTH_NORMALISED_OR_MOVED_BY_THE_BATCH = "alpha-dpo alphapo amapo beta-dpo cpo orpo".split()
