@@ -13,6 +13,8 @@ import torch
 
 from prefbench.errors import PrefbenchError
 
+MOST_THREADS = 32
+"""Of a worker; more are not tried."""
 REPEATS, PATIENCE = 5, 0.3
 """Rounds of a measurement, and seconds in which the last of them begins: a large model's steps differ little, and take long."""
 
@@ -87,8 +89,12 @@ class Workload:
         return -(-self.cells // self.jobs(threads))
 
     def candidates(self) -> list[int]:
-        """The thread counts that could pay, 1 first: the others would beat it by a tenth if they scaled perfectly, which none does."""
-        counts = [threads for threads in (1, 2, 4, 8, 16, 32) if threads <= self.cores]
+        """The thread counts that could pay, 1 first: the others would beat it by a tenth if they scaled perfectly, which none does.
+
+        Of all cores, halved again and again, so that few are left over.
+        """
+        halved = [self.cores >> times for times in reversed(range(self.cores.bit_length()))]
+        counts = [threads for threads in halved if threads <= MOST_THREADS]
         return [threads for threads in counts if threads == 1 or self.rounds(threads) / threads < 0.9 * self.rounds(1)]
 
     def choose(self, measured: dict[int, float]) -> Share:
