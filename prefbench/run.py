@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -32,7 +32,7 @@ from prefbench.plan import FAILED, FINISHED, Cell, CellState, Planner, cell_stat
 from prefbench.record import Circumstances
 from prefbench.registry import Registry, load_registry
 from prefbench.report.board import Board, render
-from prefbench.report.plot import drawing
+from prefbench.report.plot import canvas_and_figure
 from prefbench.store.files import storage_error, sweep, write_text
 from prefbench.store.folder import Folder
 from prefbench.store.heal import heal
@@ -221,7 +221,7 @@ def _run_pending(
     site = Site(planned.track, options.plugin_files, planned.folder.root, cache_folder(), planned.planner.dtype)
     watch = Watch(request, 60 * options.stall_minutes, log=planned.folder.log_path)
     engine: Engine = InProcessEngine(ENTRY, watch) if options.in_process else ProcessEngine(ENTRY, 1, watch, gpus())
-    Thread(target=drawing, daemon=True).start()  # for the board: imported while this process waits for its workers
+    Thread(target=_import_plotting).start()  # while this process waits for its workers
     try:
         sweep(site.cache, seconds=DAY)
         # Preparing may train a model. Two threads, where there are two: its bits are not to follow the machine's load.
@@ -241,6 +241,12 @@ def _run_pending(
     if ledger.storage:
         raise ledger.storage
     return ledger.failed
+
+
+def _import_plotting() -> None:
+    """For the board, which tells of whatever may be wrong with it."""
+    with suppress(Exception):
+        canvas_and_figure()
 
 
 def choose(planned: Planned, site: Site, options: RunOptions, engine: Engine, on_event: OnEvent) -> Share:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import sys
@@ -52,6 +53,7 @@ def options(
 
 def main() -> None:
     """Run the application; a PrefbenchError becomes two lines on stderr and its exit code."""
+    atexit.register(gc.freeze)  # or the interpreter searches all modules for garbage as it ends: two fifths of a second
     warnings = logging.StreamHandler(sys.stderr)
     warnings.setFormatter(logging.Formatter("warning: %(message)s"))
     logging.getLogger("prefbench").handlers = [warnings]
@@ -64,5 +66,3 @@ def main() -> None:
         print("error: interrupted", file=sys.stderr)
         print("hint: what is finished is kept; the same command again runs what is missing", file=sys.stderr)
         sys.exit(130)
-    finally:
-        gc.freeze()  # or the interpreter searches all modules for garbage as it ends: two fifths of a second

@@ -86,8 +86,8 @@ def differences_forest(comparison: Comparison) -> bytes:
     return _png(figure)
 
 
-def drawing() -> tuple[Any, Any]:
-    """matplotlib's canvas and figure, which take half a second to import."""
+def canvas_and_figure() -> tuple[Any, Any]:
+    """matplotlib's types of both, which take half a second to import."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -96,7 +96,7 @@ def drawing() -> tuple[Any, Any]:
 
 def _canvas(title: str, labels: list[str], span: tuple[float, float], even: float) -> tuple[Any, Any]:
     """A figure and its axes with a striped line for every label, and a dashed one where the sides are even."""
-    canvas_type, figure_type = drawing()
+    canvas_type, figure_type = canvas_and_figure()
     figure = figure_type(figsize=(7.6, 1.55 + ROW_INCHES * max(len(labels), 1)), dpi=DPI, layout="constrained")
     canvas_type(figure)
     axes = figure.add_subplot()

@@ -12,7 +12,18 @@ from prefbench.api import PAIR_STATISTICS, Objective, PairBatch
 from prefbench.registry import build
 from prefbench.testing.batches import Worked
 from prefbench.testing.contract import Contract, require, require_diagnostics
-from prefbench.testing.pairs import contents, detached, everywhere, near, offered_pairs, part, trainable, untrained, with_another_reference
+from prefbench.testing.pairs import (
+    OF_ANSWERS,
+    contents,
+    detached,
+    everywhere,
+    near,
+    offered_pairs,
+    part,
+    trainable,
+    untrained,
+    with_another_reference,
+)
 from prefbench.testing.snapshots import snapshot, through_a_checkpoint
 
 COUNT = 12
@@ -62,14 +73,14 @@ class ObjectiveContract(Contract[Objective]):
                     require(bool(slope.isfinite().all()), objective, f"the gradient by {name} is not finite {where}", remedy)
 
     def test_the_gradient_reaches_the_policy(self) -> None:
-        """The losses depend on the policy's chosen or rejected log-probs by a gradient that is not zero everywhere."""
+        """The losses depend on the log-probs of the policy's answers, or of parts of them, by a gradient that is not zero everywhere."""
         for make in self.makers():
             objective = make()
             found = []
             for answers in (untrained(COUNT, seed=1), near(COUNT, seed=2)):
                 batch, leaves = trainable(offered_pairs(objective, answers))
                 slopes = _slopes(step_losses(objective, batch), leaves)
-                found += [slopes[name].abs().sum() for name in ("policy_chosen", "policy_rejected")]
+                found += [slopes[name].abs().sum() for name in OF_ANSWERS if name in slopes]
             remedy = "compute them from batch.policy_chosen and batch.policy_rejected, without detach, item or numpy"
             require(any(total > 0 for total in found), objective, "no gradient reaches the policy's log-probs", remedy)
 

@@ -18,6 +18,8 @@ WITH_GRADIENT = (
     *("prompt_log_prob", "chosen_common_log_prob", "rejected_common_log_prob"),
     *("chosen_collision", "rejected_collision", "chosen_kl", "rejected_kl"),
 )
+OF_ANSWERS = ("policy_chosen", "policy_rejected", "chosen_common_log_prob", "rejected_common_log_prob")
+"""Log-probs of answers, or of a part of them, under the policy."""
 LENGTHS = (1.0, 2000.0)
 """The shortest and the longest answer, in tokens."""
 
@@ -153,9 +155,16 @@ def trainable(batch: PairBatch) -> tuple[PairBatch, dict[str, torch.Tensor]]:
 
 
 def with_another_reference(batch: PairBatch) -> PairBatch:
-    """The same pairs under another reference: it finds every answer less probable, each in its own measure."""
+    """The same pairs under another reference: it finds every answer less probable, each in its own measure. Columns of the reference move too."""
+
+    def column(name: str) -> torch.Tensor:
+        return batch.columns[name] + 0.7 if name.startswith("reference-") else batch.columns[name]
+
     return dataclasses.replace(
-        batch, reference_chosen=batch.reference_chosen - 1.5, reference_rejected=batch.reference_rejected * 1.25 - 0.5
+        batch,
+        reference_chosen=batch.reference_chosen - 1.5,
+        reference_rejected=batch.reference_rejected * 1.25 - 0.5,
+        columns=Offered(batch.columns, column),
     )
 
 

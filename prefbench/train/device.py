@@ -91,10 +91,10 @@ class Workload:
     def candidates(self) -> list[int]:
         """The thread counts that could pay, 1 first: the others would beat it by a tenth if they scaled perfectly, which none does.
 
-        Of all cores, halved again and again, so that few are left over.
+        The cores halved again and again, so that few are left over, and the most.
         """
-        halved = [self.cores >> times for times in reversed(range(self.cores.bit_length()))]
-        counts = [threads for threads in halved if threads <= MOST_THREADS]
+        most = min(self.cores, MOST_THREADS)
+        counts = sorted({most, *(count for times in range(self.cores.bit_length()) if (count := self.cores >> times) <= most)})
         return [threads for threads in counts if threads == 1 or self.rounds(threads) / threads < 0.9 * self.rounds(1)]
 
     def choose(self, measured: dict[int, float]) -> Share:

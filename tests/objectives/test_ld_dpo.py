@@ -9,7 +9,7 @@ import pytest
 
 from prefbench.objectives.dpo import Dpo
 from prefbench.objectives.ld_dpo import LdDpo
-from prefbench.testing import worked_pairs
+from prefbench.testing import ObjectiveContract, worked_pairs
 from tests.objectives.told_pairs import tensor
 
 POLICY = ([-2.0, -1.0, -3.0, -4.0, -2.0], [-1.0, -2.5])
@@ -19,6 +19,13 @@ REFERENCE = ([-2.5, -1.0, -2.0, -3.0, -2.5], [-1.5, -2.0])
 
 def discounted(log_probs: list[float], common: int, alpha: float) -> float:
     return sum(value if place < common else alpha * value for place, value in enumerate(log_probs))
+
+
+class TestContract(ObjectiveContract):
+    """At the ends of its range it reads one kind of log-prob only."""
+
+    component = LdDpo
+    variants = ({}, {"alpha": 0.0}, {"alpha": 1.0})
 
 
 @pytest.mark.parametrize("swapped", [False, True], ids=["the chosen is longer", "the rejected is longer"])

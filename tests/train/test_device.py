@@ -41,7 +41,7 @@ def test_choice(measured, workload, expected):
         (Workload(1, 5, 1), [1]),
         (Workload(4, 24, 1), [1, 2, 4]),
         (Workload(6, 1, 6), [1, 3, 6]),  # 4 would leave two cores idle
-        (Workload(96, 1, 96), [1, 3, 6, 12, 24]),
+        (Workload(96, 3, 96), [1, 3, 6, 12, 24, 32]),
     ],
 )
 def test_only_thread_counts_that_could_pay_are_measured(workload, expected):

@@ -14,7 +14,7 @@ from prefbench.errors import PrefbenchError
 from prefbench.train import head
 from prefbench.train.forward import make_scorer
 from prefbench.train.job import TrainJob
-from prefbench.train.layout import AS_ROWS
+from prefbench.train.layout import AS_ROWS, PACKED, PADDED, SHARED, Layout
 from prefbench.train.loop import accumulate_gradients
 from prefbench.train.statistics import mean_hidden_states, sequence_names, sequence_values
 from tests.models import random_tokens, tiny_llama, tiny_neox
@@ -111,6 +111,26 @@ def test_values_and_gradient_equal_the_naive_ones(micro_batch_tokens: int, logit
     assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-5)
     gradient = [p.grad for p in job.scorer.model.parameters()]
     assert relative_difference(gradient, [p.grad for p in policy.parameters()]) < 1e-4
+
+
+@pytest.mark.parametrize("layout", [PADDED, PACKED, SHARED])
+@pytest.mark.parametrize("budget", [1, 60, 10_000])
+def test_common_log_probs_end_where_the_shorter_answer_does_in_every_layout(layout: str, budget: int) -> None:
+    tokens, scorer = random_tokens(9), dataclasses.replace(make_scorer(tiny_llama(), "float32"), layout=Layout(layout))
+    sides = [tokens.chosen_ids, tokens.rejected_ids]
+    shorter = [min(len(chosen), len(rejected)) for chosen, rejected in zip(*sides, strict=True)]
+    assert len({len(chosen) > len(rejected) for chosen, rejected in zip(*sides, strict=True)}) == 2, "either answer is to be the longer one"
+    model = scorer.model.double()
+    expected = [
+        naive_numbers(model, model, prompt, answer)["tokens"][:length].sum().item()
+        for side in sides
+        for prompt, answer, length in zip(tokens.prompt_ids, side, shorter, strict=True)
+    ]
+    found = np.full(18, np.nan)
+    with torch.no_grad():
+        for batch in scorer.micro_batches(tokens.prompt_ids, sides, budget):
+            found[batch.rows] = sequence_values(scorer, None, ("log_prob", "common_log_prob"), batch)[:, 1]
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_nothing_is_computed_that_nobody_wants() -> None:
