@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,7 @@ class ReferenceMargin(Column):
 
     def compute(self, context: ColumnContext) -> np.ndarray:
         """log ref(chosen) - log ref(rejected), float64, shape (N,)."""
-        import numpy as np
-
-        chosen, rejected = context.log_probs()
-        return np.array([c.sum(dtype=np.float64) - r.sum(dtype=np.float64) for c, r in zip(chosen, rejected, strict=True)])
+        return _margins(zip(*context.log_probs(), strict=True))
 
 
 @dataclass
@@ -36,13 +34,15 @@ class ReferenceCommonMargin(Column):
 
     def compute(self, context: ColumnContext) -> np.ndarray:
         """The sum of log ref over the first tokens of chosen minus that of rejected, float64, shape (N,)."""
-        import numpy as np
+        pairs = zip(*context.log_probs(), strict=True)
+        return _margins((chosen[: len(rejected)], rejected[: len(chosen)]) for chosen, rejected in pairs)
 
-        margins = []
-        for chosen, rejected in zip(*context.log_probs(), strict=True):
-            common = min(len(chosen), len(rejected))
-            margins.append(chosen[:common].sum(dtype=np.float64) - rejected[:common].sum(dtype=np.float64))
-        return np.array(margins)
+
+def _margins(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Of the log-probs of chosen and rejected tokens; sums in float64."""
+    import numpy as np
+
+    return np.array([chosen.sum(dtype=np.float64) - rejected.sum(dtype=np.float64) for chosen, rejected in pairs])
 
 
 @hookimpl

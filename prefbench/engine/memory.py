@@ -9,8 +9,6 @@ from pathlib import Path
 
 COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
 """Where Linux counts the processes that it killed for memory: of this container, else of the machine."""
-
-
 GROUPS, OWN_GROUP, MACHINE = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"), Path("/proc/meminfo")
 """Where Linux says how much memory control groups (version 2) have and use, which one this process is in, and what the machine has left."""
 

@@ -73,21 +73,13 @@ def _prompt_log_probs(scorer: Scorer, states: torch.Tensor, batch: MicroBatch) -
 def _common_log_probs(log_probs: torch.Tensor, batch: MicroBatch) -> torch.Tensor:
     """log p of each answer's first tokens, as many as the shorter answer of its pair has, summed; float64, shape (R,)."""
     lengths = np.array([span.answer_length for span in batch.spans])
+    # Both answers of a pair are in the micro-batch; the chosen ones have the lower row numbers, in the order of the rejected ones.
+    pairs = np.argsort([span.row for span in batch.spans]).reshape(2, -1)
+    common = np.empty_like(lengths)
+    common[pairs] = lengths[pairs].min(axis=0)
     places = np.concatenate([np.arange(length) for length in lengths])
-    common = to_device(places < np.repeat(_common_lengths(batch), lengths), log_probs.device, torch.bool)
-    return sum_by_sequence(log_probs.where(common, 0.0), batch)
-
-
-def _common_lengths(batch: MicroBatch) -> np.ndarray:
-    """Tokens of the shorter answer of each sequence's pair, int64, shape (R,).
-
-    Both answers of a pair are in the micro-batch, and the chosen ones have the lower row numbers, in the order of the rejected ones.
-    """
-    order = np.argsort([span.row for span in batch.spans])
-    pairs = order.reshape(2, -1)
-    lengths = np.array([span.answer_length for span in batch.spans])
-    lengths[pairs] = lengths[pairs].min(axis=0)
-    return lengths
+    kept = to_device(places < np.repeat(common, lengths), log_probs.device, torch.bool)
+    return sum_by_sequence(log_probs.where(kept, 0.0), batch)
 
 
 def _collision(scorer: Scorer, states: torch.Tensor) -> torch.Tensor:
