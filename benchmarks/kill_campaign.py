@@ -90,7 +90,8 @@ class Attempt:
 def drive(track: Path, out: Path) -> None:
     """Run the track with worker processes, a line on standard output for each stage that begins."""
     from prefbench.engine.tasks import Event
-    from prefbench.run import RunOptions, run
+    from prefbench.planned import RunOptions
+    from prefbench.run import run
 
     def tell(event: Event) -> None:
         if stage := stage_of(event.kind, event.task, event.data):

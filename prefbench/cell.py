@@ -88,8 +88,8 @@ def perform(order: Order, shop: Workshop, report: Report) -> Any:
         shop.calibration(order.harness)
         return None
     if order.kind == "data":
-        shop.data(order.seed)
-        list_over_long(shop, order.seed, report)
+        shop.data(order.seed, order.condition)
+        list_over_long(shop, order.seed, order.condition, report)
         return None
     if order.kind == "column":
         assert order.row is not None
@@ -130,13 +130,14 @@ def row_job(shop: Workshop, row: Row, seed: int, columns: Mapping[str, ColumnVal
     return training_job(shop, row, seed, shop.row_data(row, seed, columns), report)
 
 
-def list_over_long(shop: Workshop, seed: int, report: Report) -> None:
+def list_over_long(shop: Workshop, seed: int, condition: str, report: Report) -> None:
     """Tell how many of a seed's pairs were too long, and write where they are from into the run folder."""
-    found = {name: rows for name, rows in shop.over_long(seed).items() if rows}
+    found = {name: rows for name, rows in shop.over_long(seed, condition).items() if rows}
     if found:
-        path = shop.folder.over_long_path(seed)
-        pairs = shop.source.pairs(seed)
-        write_json(path, {name: [shop.source.origin(pairs[row]) or f"pair {row}" for row in rows] for name, rows in found.items()})
+        path = shop.folder.over_long_path(seed, condition)
+        source = shop.source_under(condition)
+        pairs = source.pairs(seed)
+        write_json(path, {name: [source.origin(pairs[row]) or f"pair {row}" for row in rows] for name, rows in found.items()})
         counts = ", ".join(f"{len(rows)} {name.replace('_', ' ')}" for name, rows in found.items())
         report({"message": f"longer than {shop.track.train.max_length} tokens: {counts} of {len(pairs)} pairs, listed in {path}"})
 
@@ -226,7 +227,7 @@ class CellRun:
             return {"weights_sha256": weights_digest(self._policy_folder()), "training": {}}
         row, seed = self.cell.row, self.cell.seed
         with clocks.time("data"):
-            pairs = self.shop.data(seed).pairs
+            pairs = self.shop.data(seed, row.condition).pairs
         columns = self.shop.columns(row, seed, self.report)
         # What its columns cost, whichever cell or task computed them: a method is charged with all that it needs.
         clocks.seconds["columns"] = sum(column.seconds for column in columns.values())
@@ -244,7 +245,7 @@ class CellRun:
             save_policy(job.scorer.model, self.shop.tokenizer, self._policy_folder())
             write_lines(self.folder / "training.jsonl.gz", (without_nan(row) for row in log.table()))
             checkpoint.remove()
-        counts = {"pairs": len(pairs), **{name: len(rows) for name, rows in self.shop.over_long(seed).items()}}
+        counts = {"pairs": len(pairs), **{name: len(rows) for name, rows in self.shop.over_long(seed, row.condition).items()}}
         noted = {label: dict(column.facts) for label, column in columns.items() if column.facts}
         training = {**log.summary(), **counts, **({"columns": noted} if noted else {})}
         self._write_card(training, {})

@@ -13,14 +13,16 @@ from prefbench.store.folder import Folder
 class Ledger:
     """Writes the records; this process alone does, so that a record in hand is finished whatever becomes of the workers.
 
-    ``failed`` holds the error of every cell that failed, in a line. The first failure asks the run to stop if ``fail_fast``; a disk that
-    is full, or a folder that cannot be written, asks so in any case, because no other cell would fare better.
+    ``failed`` holds the error of every cell that failed, in a line, and ``ended`` counts the cells that were run. The first failure asks the run
+    to stop if ``fail_fast``; a disk that is full, or a folder that cannot be written, asks so in any case, because no other cell would fare
+    better.
     """
 
     def __init__(self, folder: Folder, cells: list[Cell], around: Circumstances, request: StopRequest, fail_fast: bool) -> None:
         self.folder, self.around, self.request, self.fail_fast = folder, around, request, fail_fast
         self.cells = {cell.id: cell for cell in cells}
         self.failed: dict[str, str] = {}
+        self.ended = 0
         self.storage: StorageError | None = None
 
     def hear(self, event: Event, on_event: OnEvent) -> None:
@@ -33,6 +35,7 @@ class Ledger:
         on_event(event)
 
     def _write(self, cell: Cell, outcome: Outcome) -> None:
+        self.ended += outcome.reached_its_end
         if outcome.reached_its_end or not self._is_finished(cell):
             log = self.folder.log_path(cell.id)
             place = str(log.relative_to(self.folder.root)) if log.exists() else None

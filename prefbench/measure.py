@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prefbench.config import UNTRAINED, Row, resolved
+from prefbench.config import Row, resolved
 from prefbench.engine.memory import kills_for_memory
 from prefbench.engine.tasks import Report
 from prefbench.errors import StorageError, first_line
@@ -51,8 +51,8 @@ def training_job(shop: Workshop, row: Row, seed: int, data: PairData, report: Re
 
 def step_seconds(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, float]:
     """Median seconds of a forward and backward over one pool, by thread count."""
-    row = next(row for row in shop.track.rows if row.scheduler != UNTRAINED)
-    tokens = shop.tokens(seed)
+    row = next(row for row in shop.track.rows if row.trained)
+    tokens = shop.tokens(seed, row.condition)
     # The reference's log-probs: nothing of a step's cost depends on them, and they would take a pass over all pairs.
     unknown = np.zeros(len(tokens))
     job = training_job(shop, row, seed, PairData(tokens, unknown, unknown), lambda _: None)
@@ -62,8 +62,8 @@ def step_seconds(shop: Workshop, seed: int, candidates: list[int]) -> dict[int, 
 
 def cells_at_once(shop: Workshop, seed: int) -> int:
     """How many cells may share this process's GPU, by the peak of a backward through a step's longest pairs and the optimiser's two moments."""
-    row = next(row for row in shop.track.rows if row.scheduler != UNTRAINED)
-    job = training_job(shop, row, seed, shop.data(seed).pairs, lambda _: None)
+    row = next(row for row in shop.track.rows if row.trained)
+    job = training_job(shop, row, seed, shop.data(seed, row.condition).pairs, lambda _: None)
     free = available_memory_bytes()
     reset_peak_memory()
     job.scorer.model.train()
@@ -134,7 +134,7 @@ def _found(find: Callable[[], Choice | Compilation], cautious: Choice | Compilat
 
 def _key(shop: Workshop, job: TrainJob, row: Row | None = None) -> str:
     """What the seconds and the memory of a step depend on; of a selective one, its row too."""
-    method = row and shop.planner.identify("objective", shop.track.methods[row.method].objective)
+    method = row and shop.planner.identify("objective", shop.planner.objective_of(row))
     include: dict[str, Any] = {
         "objective": method,
         "scheduler": row and shop.planner.identify_scheduler(shop.track.schedulers[row.scheduler].links),

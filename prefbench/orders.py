@@ -11,13 +11,15 @@ from prefbench.plan import Cell
 
 @dataclass(frozen=True)
 class Site:
-    """Where a run happens: its track, its plugin files, its folder, the cache, and the compute dtype."""
+    """Where a run happens: its track, its plugin files, its folder, the cache, the compute dtype, and the folder in which judging is charged where
+    that is another."""
 
     track: Track
     plugin_files: tuple[Path, ...]
     folder: Path
     cache: Path
     dtype: str
+    account: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Order:
     site: Site
     threads: int
     seed: int = 0
+    condition: str = ""
     harness: str = ""
     candidates: tuple[int, ...] = ()
     row: Row | None = None

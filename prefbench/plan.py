@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 from prefbench.api import Component, Harness, Judge, Objective, Scheduler, Source
-from prefbench.config import UNTRAINED, Named, Row, Track, resolved
+from prefbench.config import Named, Row, Track, resolved
 from prefbench.errors import DamagedError, PrefbenchError, shortened
 from prefbench.identity import CORE_NUMERICS_VERSION, digest, stage_key
 from prefbench.registry import Kind, Registry, build, did_you_mean
@@ -33,7 +35,7 @@ class Cell:
     @property
     def trained(self) -> bool:
         """False for a trivial row, which is a model as the source gave it."""
-        return self.row.scheduler != UNTRAINED
+        return self.row.trained
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,22 @@ class Planner:
             "origin": {"distribution": origin.distribution, "version": origin.version, "source_sha256": origin.source_sha256},
         }
 
+    def objective_of(self, row: Row) -> Named:
+        """A row's objective with the method's options, its beta the one that was chosen for the row."""
+        named = self.track.methods[row.method].objective
+        if row.chosen is None or row.chosen.beta is None:
+            return named
+        return dataclasses.replace(named, options={**named.options, "beta": row.chosen.beta})
+
     def objective(self, row: Row) -> Objective:
         """A new instance of a row's objective."""
-        return cast(Objective, self.component("objective", self.track.methods[row.method].objective))
+        return cast(Objective, self.component("objective", self.objective_of(row)))
 
     def learning_rate(self, row: Row) -> float:
-        """The method's own, or the track's."""
-        rate = self.track.methods[row.method].learning_rate
-        return self.track.train.learning_rate if rate is None else rate
+        """The one that was chosen for the row, its condition's, the method's own, or the track's."""
+        said_by = (row.chosen, self.track.conditions.get(row.condition), self.track.methods[row.method])
+        rates = (known.learning_rate for known in said_by if known)
+        return next((rate for rate in rates if rate is not None), self.track.train.learning_rate)
 
     def scheduler(self, row: Row) -> Scheduler:
         """A new instance of a row's scheduler; several links make a chain. Raises PrefbenchError for links that cannot be chained."""
@@ -106,11 +116,11 @@ class Planner:
 
     def refuse_unknown_columns(self) -> None:
         """Raise PrefbenchError for a column that a row needs and that neither a plugin, the track nor the pairs have, where that can be told."""
-        brought = self.source().pair_columns
-        known = {*self.registry.names("column"), *self.track.columns, *(brought or ())}
-        needs = {label: row for row in self.track.rows if row.scheduler != UNTRAINED for label in self.columns(row)}
-        for label, row in needs.items():
-            if brought is not None and label not in known:
+        brought = {condition: self.source(condition).pair_columns for condition in {row.condition for row in self.track.rows}}
+        needs = {(label, row.condition): row for row in self.track.rows if row.trained for label in self.columns(row)}
+        for (label, condition), row in needs.items():
+            known = {*self.registry.names("column"), *self.track.columns, *(brought[condition] or ())}
+            if brought[condition] is not None and label not in known:
                 message = f"{self.track.path}: {row.method} with {row.scheduler} needs the column {label!r}, and there is none of that name"
                 raise PrefbenchError(message, did_you_mean(label, known) or other_columns(known))
 
@@ -119,9 +129,11 @@ class Planner:
         named = self.column(label)
         return named is not None and self.registry.get("column", named.name).uses_objective
 
-    def source(self) -> Source:
-        """The track's source, its paths resolved against the track file."""
-        return cast(Source, self.component("source", self.track.source)).locate(self.track.path.parent)
+    def source(self, condition: str = "") -> Source:
+        """The track's source, its paths resolved against the track file, with the options of a condition."""
+        named, changed = self.track.source, self.track.conditions[condition].source if condition else {}
+        found = self.component("source", dataclasses.replace(named, options={**named.options, **changed}))
+        return cast(Source, found).locate(self.track.path.parent)
 
     def judge(self, named: Named) -> Judge:
         """A judge, its paths resolved against the track file."""
@@ -131,15 +143,28 @@ class Planner:
         """The track's harnesses by name, or by name and label."""
         return {named.key: cast(Harness, self.component("harness", named)) for named in self.track.harnesses}
 
-    def cells(self) -> list[Cell]:
-        """Every cell, seed by seed, so that a run that is cut short has whole seeds."""
-        found = self.source()
-        source = {"name": self.track.source.name, "identity": dict(found.identity())}
-        asked = {named.key: dict(found.harness_identity(named.name)) for named in self.track.harnesses}
-        return [self._cell(row, seed, source, asked) for seed in self.track.seeds for row in self.track.rows]
+    def cells(self, rows: Sequence[Row] | None = None) -> list[Cell]:
+        """Every cell of the rows, the track's unless given, seed by seed, so that a run that is cut short has whole seeds."""
+        wanted = self.track.rows if rows is None else rows
+        asked = self._asked
+        return [self._cell(row, seed, asked) for seed in self.track.seeds for row in wanted]
 
-    def _cell(self, row: Row, seed: int, source: dict[str, Any], asked: Mapping[str, Mapping[str, Any]]) -> Cell:
-        include: dict[str, dict[str, Any]] = {"train": self._train_include(row, seed, source)}
+    @cached_property
+    def _asked(self) -> dict[str, dict[str, Any]]:
+        """What identifies each harness's questions and files: the same under every condition, which only changes pairs."""
+        found = self.source()
+        return {named.key: dict(found.harness_identity(named.name)) for named in self.track.harnesses}
+
+    @cached_property
+    def _sources(self) -> dict[str, dict[str, Any]]:
+        """What identifies the source under each condition."""
+        return {
+            condition: {"name": self.track.source.name, "identity": dict(self.source(condition).identity())}
+            for condition in ("", *self.track.conditions)
+        }
+
+    def _cell(self, row: Row, seed: int, asked: Mapping[str, Mapping[str, Any]]) -> Cell:
+        include: dict[str, dict[str, Any]] = {"train": self._train_include(row, seed, self._sources[row.condition])}
         keys = {"train": stage_key("train", include["train"])}
         judge = self.identify("judge", self.track.judge) if self.track.judge else None
         harnesses = {named.key: self.identify("harness", named) for named in self.track.harnesses}
@@ -156,19 +181,19 @@ class Planner:
         keys["judge"] = stage_key("judge", include["judge"])
         include["score"] = {"judge": keys["judge"], "score_version": SCORE_VERSION}
         keys["score"] = stage_key("score", include["score"])
-        return Cell(f"{row.method}.{row.scheduler}.s{seed}", row, seed, include, keys)
+        return Cell(cell_name(row, seed), row, seed, include, keys)
 
     def _train_include(self, row: Row, seed: int, source: dict[str, Any]) -> dict[str, Any]:
         common = {"core_numerics_version": CORE_NUMERICS_VERSION, "source": source, "loading": resolved(self.track.model)}
-        if row.scheduler == UNTRAINED:
+        if not row.trained:
             return {**common, "model": row.method, "dtype": self.dtype}
-        method, scheduling = self.track.methods[row.method], self.track.schedulers[row.scheduler]
+        scheduling = self.track.schedulers[row.scheduler]
         return {
             **common,
             "model": "sft",
             "train": {**resolved(self.track.train), "learning_rate": self.learning_rate(row), "dtype": self.dtype},
             "lora": resolved(self.track.lora) if self.track.lora else None,
-            "objective": self.identify("objective", method.objective),
+            "objective": self.identify("objective", self.objective_of(row)),
             "scheduler": self.identify_scheduler(scheduling.links),
             "seed": seed,
             **self._column_identities(row),
@@ -179,6 +204,11 @@ class Planner:
         known = {label: self.column(label) for label in self.columns(row)}
         found = {label: self.identify("column", named) for label, named in known.items() if named}
         return {"columns": found} if found else {}
+
+
+def cell_name(row: Row, seed: int) -> str:
+    """``dpo.uniform.s0``."""
+    return f"{row.name}.s{seed}"
 
 
 def other_columns(known: Iterable[str]) -> str:

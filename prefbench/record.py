@@ -11,6 +11,7 @@ from prefbench.engine.tasks import NEEDS_FAILED
 from prefbench.plan import Cell
 from prefbench.store import provenance
 from prefbench.train.device import device_name, usable_cores
+from prefbench.tune.trials import studied_row
 
 STATUS_OF_ERROR = {"OutOfMemory": "oom", "Stalled": "timeout"}
 """The statuses of cells whose workers could not say themselves what happened; of any other error it is ``failed``."""
@@ -55,8 +56,9 @@ def record_of(cell: Cell, outcome: Outcome, around: Circumstances, log: str | No
         "cell": cell.id,
         "mode": "reproduced",
         "track": {"name": track.name, "version": track.version, "seed_varies": list(track.seed_varies), "tuning": track.tuning},
-        "method": _method(cell),
+        "method": _method(cell, track),
         "scheduler": {"label": cell.row.scheduler, **include.get("scheduler", {})},
+        **_condition(cell, track),
         "seed": cell.seed,
         "status": outcome.status,
         "keys": dict(cell.keys),
@@ -79,7 +81,22 @@ def record_of(cell: Cell, outcome: Outcome, around: Circumstances, log: str | No
     }
 
 
-def _method(cell: Cell) -> dict[str, Any]:
+def _condition(cell: Cell, track: Track) -> dict[str, Any]:
+    """What is otherwise for the cell's row; nothing where nothing is."""
+    condition = track.conditions.get(cell.row.condition)
+    return {"condition": {name: value for name, value in vars(condition).items() if value}} if condition else {}
+
+
+def _tuning(cell: Cell, track: Track) -> dict[str, Any]:
+    """Where the method's settings are from: a study by its sha256, with the condition that it was made under; the track; or the plugin's defaults."""
+    if not cell.row.trained:
+        return {}
+    if cell.row.chosen is None:
+        return {"tuning": "pre-tuned" if track.methods[cell.row.method].pre_tuned else "defaults"}
+    return {"tuning": "a trial" if cell.row.chosen.trial else {"study": studied_row(track, cell.row).name, "sha256": cell.row.chosen.study}}
+
+
+def _method(cell: Cell, track: Track) -> dict[str, Any]:
     include = cell.include["train"]
     objective = include.get("objective", {"name": None, "options": {}, "origin": None})
     return {
@@ -88,4 +105,5 @@ def _method(cell: Cell) -> dict[str, Any]:
         "options": objective["options"],
         "learning_rate": include.get("train", {}).get("learning_rate"),
         "origin": objective["origin"],
+        **_tuning(cell, track),
     }

@@ -18,12 +18,16 @@ def worklist(cells: Sequence[Cell], planner: Planner, site: Site, share: Share, 
     threads = share.threads
     calibrations = [Task(f"calibrate {named.key}", Order("calibrate", site, threads, harness=named.key)) for named in site.track.harnesses]
     trained = [cell for cell in cells if cell.trained]
-    seeds = list(dict.fromkeys(cell.seed for cell in trained))
+    draws = list(dict.fromkeys((cell.seed, cell.row.condition) for cell in trained))
     # Seeds of the same pairs share a reference column: the first seed computes it with all the cores, and the others wait for that.
     shares = not {"prompts", "labels"} & set(site.track.seed_varies)
-    alone = {seed: share.alone if shares and seed == site.track.seeds[0] else threads for seed in seeds}
-    behind = {seed: (data_of(seeds[0]),) if shares and seed != seeds[0] else () for seed in seeds}
-    data = [Task(data_of(seed), Order("data", site, alone[seed], seed=seed), behind=behind[seed]) for seed in seeds]
+    first = {condition: (seed, condition) for seed, condition in reversed(draws)}
+    alone = {draw: share.alone if shares and draw[0] == site.track.seeds[0] else threads for draw in draws}
+    behind = {draw: (data_of(*first[draw[1]]),) if shares and draw != first[draw[1]] else () for draw in draws}
+    # Conditions of a seed have its samples in common: the first has them drawn, and the others wait for that too.
+    drawn = {seed: (seed, condition) for seed, condition in reversed(draws)}
+    behind = {draw: behind[draw] or ((data_of(*drawn[draw[0]]),) if draw != drawn[draw[0]] else ()) for draw in draws}
+    data = [Task(data_of(*draw), Order("data", site, alone[draw], seed=draw[0], condition=draw[1]), behind=behind[draw]) for draw in draws]
     columns = {task.id: task for cell in trained for task in column_tasks(cell, planner, site, threads)}
     selections = {task.id: task for cell in reversed(trained) for task in selection_tasks(cell, planner, site, threads)}
     compilations = [compilation_task(cell, site, threads) for cell in trained[:1]]
@@ -36,14 +40,18 @@ def worklist(cells: Sequence[Cell], planner: Planner, site: Site, share: Share, 
     return shared + [Task(name, order, needs[name], trials[name]) for name, order in orders.items()]
 
 
-def data_of(seed: int) -> str:
-    """The task that makes a seed's data."""
-    return f"data s{seed}"
+def data_of(seed: int, condition: str = "") -> str:
+    """The task that makes a seed's data under a condition."""
+    return " ".join(part for part in ("data", condition, f"s{seed}") if part)
 
 
 def column_of(cell: Cell, label: str, planner: Planner) -> str:
-    """The task that computes a column for a cell: shared by the cells of a seed, or of a seed and a method where it trains policies."""
-    return f"column {label}{f' of {cell.row.method}' if planner.uses_objective(label) else ''} s{cell.seed}"
+    """The task that computes a column for a cell: shared by the cells of a seed and condition; where it trains policies, by those of a method with
+    the same settings."""
+    row, chosen = cell.row, cell.row.chosen
+    settings = f" at {chosen.learning_rate} and {chosen.beta}" if chosen else ""
+    method = f" of {row.method}{settings}" if planner.uses_objective(label) else ""
+    return f"column {label}{method}{row.condition and f' under {row.condition}'} s{cell.seed}"
 
 
 def tried_for(cell: Cell, planner: Planner) -> tuple[str, ...]:
@@ -53,12 +61,12 @@ def tried_for(cell: Cell, planner: Planner) -> tuple[str, ...]:
 
 def prepared_for(cell: Cell, planner: Planner) -> tuple[str, ...]:
     """The tasks that make a cell's data and columns."""
-    return data_of(cell.seed), *(column_of(cell, label, planner) for label in planner.columns(cell.row))
+    return data_of(cell.seed, cell.row.condition), *(column_of(cell, label, planner) for label in planner.columns(cell.row))
 
 
 def compilation_task(cell: Cell, site: Site, threads: int) -> Task:
     """Whether compiled layers pay, tried with one cell's row for all, without its columns: they are none of the other cells' affair."""
-    return Task(COMPILATION, Order("compilation", site, threads, seed=cell.seed, row=cell.row), (data_of(cell.seed),))
+    return Task(COMPILATION, Order("compilation", site, threads, seed=cell.seed, row=cell.row), (data_of(cell.seed, cell.row.condition),))
 
 
 def selection_of(cell: Cell) -> str:
@@ -84,7 +92,7 @@ def column_tasks(cell: Cell, planner: Planner, site: Site, threads: int) -> list
         Task(
             column_of(cell, label, planner),
             Order("column", site, threads, seed=cell.seed, row=cell.row, column=label),
-            (data_of(cell.seed), *(column_of(cell, name, planner) for name in read if planner.uses_objective(label))),
+            (data_of(cell.seed, cell.row.condition), *(column_of(cell, name, planner) for name in read if planner.uses_objective(label))),
         )
         for label in planner.columns(cell.row)
     ]

@@ -16,7 +16,7 @@ from prefbench.api import Calibration, Column, Harness, Judge, JudgeReply, Pair,
 from prefbench.columns.compute import ColumnValues, Context, column_values, pair_column
 from prefbench.columns.reference import ReferenceColumn, reference_column, reference_key
 from prefbench.columns.trained import Training
-from prefbench.config import UNTRAINED, Named, Row, resolved
+from prefbench.config import Named, Row, resolved
 from prefbench.data.content import check_chat_template, trains_beside_the_template
 from prefbench.data.tokens import TokenPairs, tokenise_pairs
 from prefbench.engine.tasks import Report
@@ -75,6 +75,7 @@ class Workshop:
         self.folder = Folder(site.folder)
         self.registry = load_registry(site.plugin_files)
         self.planner = Planner(site.track, self.registry, site.dtype)
+        self.source_under = lru_cache(maxsize=None)(self._source_under)
         self.tokens = lru_cache(maxsize=2)(self._tokens)
         self.data = lru_cache(maxsize=2)(self._data)
         self.calibration = lru_cache(maxsize=None)(self._calibration)
@@ -91,8 +92,10 @@ class Workshop:
             check_chat_template(source, self.track.seeds[0], self.asked)
         self._source = source
         for row in self.track.rows:
-            if row.scheduler == UNTRAINED:
+            if not row.trained:
                 self.model_folder(row.method)
+        for condition in dict.fromkeys(row.condition for row in self.track.rows):
+            self.source_under(condition)
 
     @property
     def asked(self) -> list[str]:
@@ -110,6 +113,17 @@ class Workshop:
         if self._source is None:
             self.prepare(lambda _: None)
         return cast(Source, self._source)
+
+    def _source_under(self, condition: str) -> Source:
+        """The source of a condition's training pairs, prepared. Raises PrefbenchError where its models are others: its rows would not compare."""
+        if not condition:
+            return self.source
+        found = self.planner.source(condition)
+        found.prepare(self.site.cache, lambda _: None)
+        if found.models() != self.source.models():
+            message = f"the condition {condition!r} has other models than the track"
+            raise PrefbenchError(message, "a condition changes training pairs; other models are another track")
+        return found
 
     def model_folder(self, role: str) -> Path:
         """The Hugging Face folder of a model that the source brings. Raises PrefbenchError with the roles that there are."""
@@ -141,7 +155,7 @@ class Workshop:
         """The track's judge; one whose replies are bought or slow behind those that are kept in the cache."""
         if self.track.judge is None:
             return NoJudge()
-        judge = self.planner.judge(self.track.judge).opened(self.folder.root)
+        judge = self.planner.judge(self.track.judge).opened(self.site.account or self.folder.root)
         return Kept(judge, judgments_of(judge, self.site.cache), lambda progress: self.report(progress)) if judge.kept else judge
 
     @contextmanager
@@ -178,30 +192,31 @@ class Workshop:
         finally:
             policy.release()
 
-    def _tokens(self, seed: int) -> TokenPairs:
-        pairs = self.source.pairs(seed)
+    def _tokens(self, seed: int, condition: str = "") -> TokenPairs:
+        source = self.source_under(condition)
+        pairs = source.pairs(seed)
         limit = self.track.train.max_length
         tokens = tokenise_pairs(self.tokenizer, pairs, limit, self.track.train.prompt_length)
         if tokens.dropped and self.track.train.over_long == "refuse":
             found = f"{len(tokens.dropped)} of {len(pairs)} training pairs of seed {seed} are longer than {limit} tokens"
-            first = self.source.origin(pairs[tokens.dropped[0]]) or f"number {tokens.dropped[0]}"
+            first = source.origin(pairs[tokens.dropped[0]]) or f"number {tokens.dropped[0]}"
             raise PrefbenchError(f"{found}, the first is {first}", 'raise train.max_length, or set train.over_long to "drop" or "truncate"')
         if len(tokens) == 0:
             message = f"no training pair of seed {seed} is left: {len(tokens.dropped)} of {len(pairs)} are longer than {limit} tokens"
             raise PrefbenchError(message, "raise train.max_length in the track")
         return tokens
 
-    def _data(self, seed: int) -> SeedData:
-        tokens = self.tokens(seed)
+    def _data(self, seed: int, condition: str = "") -> SeedData:
+        tokens = self.tokens(seed, condition)
         budget = self.track.train.micro_batch_tokens
         reference = reference_column(self.reference, self.reference_weights, tokens, budget, self.site.cache, self.report)
         scored = reference_key(self.reference_weights, tokens, self.reference.arithmetic)
         return SeedData(PairData(tokens, *reference.sums()), reference, digest({"reference": scored, "pairs": contents(tokens)}))
 
-    def over_long(self, seed: int) -> dict[str, tuple[int, ...]]:
+    def over_long(self, seed: int, condition: str = "") -> dict[str, tuple[int, ...]]:
         """Which of a seed's pairs were longer than the track allows, by what became of them: ``pairs_dropped``, and where pairs are cut,
         ``prompts_cut`` and ``answers_cut``."""
-        tokens = self.tokens(seed)
+        tokens = self.tokens(seed, condition)
         cut = {"prompts_cut": tokens.prompts_cut, "answers_cut": tokens.answers_cut} if self.track.train.prompt_length else {}
         return {"pairs_dropped": tokens.dropped, **cut}
 
@@ -213,11 +228,13 @@ class Workshop:
 
     def row_data(self, row: Row, seed: int, columns: Mapping[str, ColumnValues]) -> PairData:
         """The pairs of a seed with the columns of a row."""
-        return dataclasses.replace(self.data(seed).pairs, columns={label: column.values for label, column in columns.items()})
+        return dataclasses.replace(
+            self.data(seed, row.condition).pairs, columns={label: column.values for label, column in columns.items()}
+        )
 
     def column(self, row: Row, seed: int, label: str, report: Report) -> ColumnValues:
         """A column as a row needs it: with the options of the track's table, else as it came with the pairs, else as its plugin has it."""
-        data = self.data(seed)
+        data = self.data(seed, row.condition)
         own = None if label in self.track.columns else pair_column(data.pairs.tokens.pairs, label)
         if own is not None:
             return ColumnValues(own)
@@ -245,7 +262,7 @@ class Workshop:
         if training:
             known = {label: self.planner.column(label) for label in self.planner.objective(row).needs}
             include["training"] = {
-                "objective": self.planner.identify("objective", self.track.methods[row.method].objective),
+                "objective": self.planner.identify("objective", self.planner.objective_of(row)),
                 "learning_rate": training.learning_rate,
                 "rules": resolved(training.rules),
                 "lora": resolved(training.lora) if training.lora else None,

@@ -17,7 +17,8 @@ from prefbench.errors import PrefbenchError
 from prefbench.evaluate import answers, vllm_backend
 from prefbench.evaluate.kept_answers import KeptAnswers
 from prefbench.orders import Order, Site
-from prefbench.run import RunOptions, plan_run, run
+from prefbench.planned import RunOptions, plan_run
+from prefbench.run import run
 from prefbench.store.folder import Folder
 from prefbench.workshop import Workshop
 from tests.bad_input.place import TRACK, good_folder

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from prefbench.planned import plan_run
 from prefbench.report.check import check
-from prefbench.run import plan_run, run
+from prefbench.run import run
 from prefbench.store.folder import Folder
 from tests.test_run import TRACK, options, results
 

@@ -21,8 +21,9 @@ from prefbench.cell import _workshops
 from prefbench.config import Selection, Track, find_track, read_track
 from prefbench.data.content import check_model_folder
 from prefbench.errors import PrefbenchError
+from prefbench.planned import RunOptions
 from prefbench.registry import load_registry
-from prefbench.run import RunOptions, run
+from prefbench.run import run
 from prefbench.store.folder import Folder
 from prefbench.train.checkpoint import load_model, load_tokenizer, weights_digest
 from tests.hub import FIRST, loopback_hub

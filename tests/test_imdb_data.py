@@ -31,8 +31,9 @@ from prefbench.data.content import check_model_folder
 from prefbench.data.locations import HubLocation
 from prefbench.errors import PrefbenchError
 from prefbench.plan import Planner
+from prefbench.planned import RunOptions
 from prefbench.registry import load_registry
-from prefbench.run import RunOptions, run
+from prefbench.run import run
 from prefbench.store.files import PARTIAL
 from prefbench.store.folder import Folder
 from tests.data.conftest import COMMIT

@@ -8,11 +8,12 @@ import pytest
 
 from prefbench.config import read_track
 from prefbench.errors import PrefbenchError
+from prefbench.planned import RunOptions
 from prefbench.registry import load_registry
 from prefbench.report.check import check
 from prefbench.report.evidence import track_harnesses
 from prefbench.report.layout import ordered
-from prefbench.run import RunOptions, run
+from prefbench.run import run
 from prefbench.store.folder import Folder
 
 TRACK = """

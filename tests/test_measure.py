@@ -11,10 +11,11 @@ import torch
 
 from prefbench import measure, run
 from prefbench.config import LoraRules, ModelRules, Row
+from prefbench.crew import choose
 from prefbench.engine.tasks import UNWATCHED, Event, OnEvent, Task
 from prefbench.measure import cells_at_once, cells_that_fit, chosen_compilation, chosen_selection, training_job
 from prefbench.orders import Site
-from prefbench.run import RunOptions, choose, plan_run
+from prefbench.planned import RunOptions, plan_run
 from prefbench.train.device import Share
 from prefbench.train.job import KEPT, TWO_PASS, TrainJob
 from prefbench.train.layout import AS_ROWS

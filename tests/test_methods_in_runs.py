@@ -12,7 +12,8 @@ from prefbench import cell
 from prefbench.config import UNTRAINED, Selection
 from prefbench.errors import PrefbenchError
 from prefbench.orders import Site
-from prefbench.run import RunOptions, plan_run, run
+from prefbench.planned import RunOptions, plan_run
+from prefbench.run import run
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed
 from prefbench.train.device import Share

@@ -13,7 +13,8 @@ from huggingface_hub import ModelCard
 from prefbench.cell import _workshops
 from prefbench.data.tokens import encode_answers, encode_prompts
 from prefbench.orders import Site
-from prefbench.run import RunOptions, plan_run, run
+from prefbench.planned import RunOptions, plan_run
+from prefbench.run import run
 from prefbench.store.folder import Folder
 from prefbench.workshop import Workshop
 from tests.bad_input.place import TRACK, good_folder

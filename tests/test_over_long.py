@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prefbench.run import RunOptions, run
+from prefbench.planned import RunOptions
+from prefbench.run import run
 from prefbench.store.folder import Folder
 from tests.bad_input.place import TRACK, good_folder, jsonl, rows
 

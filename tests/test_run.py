@@ -11,8 +11,9 @@ import pytest
 from prefbench.config import Selection
 from prefbench.engine.tasks import Event
 from prefbench.errors import PrefbenchError
+from prefbench.planned import RunOptions, plan_run
 from prefbench.report.check import check
-from prefbench.run import RunOptions, plan_run, run
+from prefbench.run import run
 from prefbench.store.folder import Folder
 from prefbench.train.device import usable_cores
 

@@ -8,7 +8,7 @@ import sys
 PLANS = """
 import sys
 from pathlib import Path
-from prefbench.run import RunOptions, plan_run
+from prefbench.planned import RunOptions, plan_run
 
 assert plan_run(RunOptions(out=Path({folder!r}))).pending
 """

@@ -21,7 +21,8 @@ from prefbench.cli.run import exit_code
 from prefbench.config import Selection
 from prefbench.engine.tasks import Event
 from prefbench.errors import PrefbenchError
-from prefbench.run import RunOptions, plan_run, run
+from prefbench.planned import RunOptions, plan_run
+from prefbench.run import run
 from prefbench.store.folder import Folder
 from prefbench.store.sealed import read_sealed, write_sealed
 from prefbench.train.log import EVERY

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from prefbench.orders import Site
-from prefbench.run import Planned, RunOptions, plan_run
+from prefbench.planned import Planned, RunOptions, plan_run
 from prefbench.train.device import Share
 from prefbench.worklist import worklist
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefbench.cli.options import Only, Out, PluginFiles, RetryFailed, Schedulers, Seeds, TrackName, run_options
+from prefbench.cli.options import Only, Out, PluginFiles, RetryFailed, Schedulers, Seeds, TrackName, Tune, run_options
 from prefbench.cli.tables import Format, print_rows
 from prefbench.errors import PrefbenchError
 
 if TYPE_CHECKING:
-    from prefbench.run import Planned
+    from prefbench.planned import Planned
 
 
 def plan(
@@ -21,14 +21,15 @@ def plan(
     scheduler: Schedulers = None,
     seeds: Seeds = None,
     plugin: PluginFiles = None,
+    tune: Tune = False,
     retry_failed: RetryFailed = False,
     format: Annotated[Format, typer.Option(help="How the cells are printed.")] = Format.table,
 ) -> None:
     """Show what `prefbench run` with the same options would do; nothing is run or written."""
     from prefbench.plan import STAGES
-    from prefbench.run import plan_run
+    from prefbench.planned import plan_run
 
-    planned = plan_run(run_options(track, out, only, scheduler, seeds, plugin, retry_failed))
+    planned = plan_run(run_options(track, out, only, scheduler, seeds, plugin, retry_failed, tune))
     rows = [
         {
             "cell": cell.id,
@@ -39,21 +40,26 @@ def plan(
         }
         for cell in planned.cells
     ]
+    rows += [{"cell": f"{row.name}.*", "status": "planned", "why": "its settings are tuned first"} for row in planned.track.to_tune]
     skipped = [{"cell": skipped_cells(label), "status": "skipped", "why": reason} for label, reason in planned.track.skipped.items()]
     print_rows(
         [*rows, *skipped],
         format.value,
-        title=f"{planned.track.name} version {planned.track.version}: {len(planned.pending)} of {len(rows)} cells to run",
+        title=f"{planned.track.name} version {planned.track.version}: {len(planned.pending)} of {len(planned.cells)} cells to run",
     )
     for location, commit in planned.commits.items():
         typer.echo(f"{location}: commit {commit}", err=True)
+    if planned.trials and planned.track.to_tune:
+        rules = planned.trials.rules
+        each = f"{rules.trials} trials with {len(rules.seeds)} seeds each"
+        typer.echo(f"tuning: {len(planned.track.to_tune)} rows, {each}, on validation prompts", err=True)
     if told := judging(planned):
         typer.echo(told, err=True)
 
 
 def judging(planned: Planned) -> str:
     """What judging the pending cells costs at most, in words; or why that cannot be told."""
-    from prefbench.run import judge_estimate
+    from prefbench.planned import judge_estimate
 
     try:
         estimate = judge_estimate(planned)

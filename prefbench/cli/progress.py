@@ -14,7 +14,7 @@ from rich.text import Text
 
 from prefbench.engine.tasks import NEEDS_FAILED, Event
 from prefbench.plan import described
-from prefbench.run import Planned
+from prefbench.planned import Planned
 
 
 class Progress:

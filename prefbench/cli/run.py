@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefbench.cli.options import Only, Out, PluginFiles, RetryFailed, Schedulers, Seeds, TrackName, run_options
+from prefbench.cli.options import Only, Out, PluginFiles, RetryFailed, Schedulers, Seeds, TrackName, Tune, run_options
 from prefbench.cli.tables import Format, print_rows
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def run(
     scheduler: Schedulers = None,
     seeds: Seeds = None,
     plugin: PluginFiles = None,
+    tune: Tune = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; measured unless given.")] = None,
     in_process: Annotated[bool, typer.Option("--in-process", help="One cell after the other in this process.")] = False,
     retry_failed: RetryFailed = False,
@@ -47,7 +48,7 @@ def run(
     from prefbench.run import run as run_track
 
     options = dataclasses.replace(
-        run_options(track, out, only, scheduler, seeds, plugin, retry_failed),
+        run_options(track, out, only, scheduler, seeds, plugin, retry_failed, tune),
         jobs=jobs,
         in_process=in_process,
         fail_fast=fail_fast,

@@ -14,8 +14,8 @@ from prefbench.cli.tables import Format, print_rows
 from prefbench.errors import PrefbenchError
 
 if TYPE_CHECKING:
+    from prefbench.planned import RunOptions
     from prefbench.report.alpaca_eval_scores import Row, SetFiles
-    from prefbench.run import RunOptions
 
 Files = Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Annotations of alpaca-eval; with --track, model outputs.")]
 

@@ -15,7 +15,7 @@ from prefbench.cli.tables import Format, print_rows
 
 if TYPE_CHECKING:
     from prefbench.evaluate.mt_bench.judgments import Judged
-    from prefbench.run import RunOptions
+    from prefbench.planned import RunOptions
 
 Files = Annotated[
     list[Path], typer.Argument(exists=True, dir_okay=False, help="FastChat's model_judgment files, or with --track its model_answer files.")

@@ -10,7 +10,7 @@ from prefbench.errors import PrefbenchError
 
 if TYPE_CHECKING:
     from prefbench.api import Harness
-    from prefbench.run import RunOptions
+    from prefbench.planned import RunOptions
     from prefbench.workshop import Workshop
 
 H = TypeVar("H", bound="Harness")
@@ -25,7 +25,8 @@ def lent(options: RunOptions, kind: type[H], name: str) -> tuple[Workshop, dict[
     from prefbench.cache import cache_folder
     from prefbench.data.revisions import keep_commits
     from prefbench.orders import Site
-    from prefbench.run import keep_track, plan_run
+    from prefbench.planned import plan_run
+    from prefbench.run import keep_track
     from prefbench.workshop import Workshop
 
     planned = plan_run(options)

@@ -5,6 +5,8 @@ from prefbench.config.reader import read_track
 from prefbench.config.rules import (
     UNTRAINED,
     AnswerRules,
+    Chosen,
+    Condition,
     LoraRules,
     Method,
     ModelRules,
@@ -14,6 +16,7 @@ from prefbench.config.rules import (
     Selection,
     Track,
     TrainRules,
+    TuneRules,
     resolved,
     seeds_from,
 )
@@ -21,6 +24,8 @@ from prefbench.config.rules import (
 __all__ = [
     "UNTRAINED",
     "AnswerRules",
+    "Chosen",
+    "Condition",
     "LoraRules",
     "Method",
     "ModelRules",
@@ -30,6 +35,7 @@ __all__ = [
     "Selection",
     "Track",
     "TrainRules",
+    "TuneRules",
     "find_track",
     "name_and_version",
     "packaged_folder",

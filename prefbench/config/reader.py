@@ -15,6 +15,7 @@ from prefbench.config.files import read_toml
 from prefbench.config.rules import (
     UNTRAINED,
     AnswerRules,
+    Condition,
     LoraRules,
     Method,
     ModelRules,
@@ -24,6 +25,7 @@ from prefbench.config.rules import (
     Selection,
     Track,
     TrainRules,
+    TuneRules,
 )
 from prefbench.errors import PrefbenchError
 from prefbench.registry import NAME, Kind, Registry, build, did_you_mean, option_problems
@@ -39,11 +41,13 @@ TABLES = {
     "lora",
     "judge",
     "train",
+    "tune",
     "answers",
     "harness",
     "methods",
     "schedulers",
     "columns",
+    "conditions",
     "grid",
     "trivial",
 }
@@ -65,13 +69,15 @@ class _Reader:
         self.problems: list[str] = []
         self.skipped: dict[str, str] = {}
         self.broken: dict[str, PrefbenchError] = {}
+        self.grid: list[Row] = []
 
     def read(self, selection: Selection) -> Track:
         self._unknown("", self.data, TABLES)
         head = self._table("track")
         self._unknown("track", head, TRACK_KEYS)
-        methods, schedulers = self._methods(), self._schedulers()
-        rows = self._rows(methods, schedulers, selection)
+        methods, schedulers, conditions = self._methods(), self._schedulers(), self._conditions()
+        rows = self._rows(methods, schedulers, conditions, selection)
+        tune = self._rules(TuneRules) if "tune" in self.data else None
         track = Track(
             path=self.path,
             name=self._typed("track.name", head.get("name"), str, self.path.stem),
@@ -82,18 +88,22 @@ class _Reader:
             tuning=self._typed("track.tuning", head.get("tuning", "pre-tuned"), str, ""),
             source=self._plugin("source", "source"),
             judge=self._plugin("judge", "judge") if "judge" in self.data else None,
-            train=self._rules(TrainRules),
-            model=self._rules(ModelRules),
+            train=self._rules(TrainRules) or TrainRules(),
+            model=self._rules(ModelRules) or ModelRules(),
             lora=self._rules(LoraRules) if "lora" in self.data else None,
-            answers=self._rules(AnswerRules),
+            answers=self._rules(AnswerRules) or AnswerRules(),
             harnesses=self._harnesses(),
             methods=methods,
             schedulers=schedulers,
             rows=rows,
+            conditions=conditions,
+            tune=tune,
+            to_tune=self._to_tune(rows, methods, selection) if tune else (),
             columns=self._columns(),
             skipped=self.skipped,
         )
         self._check_weights(track)
+        self._check_tuning(track, selection)
         self._raise()
         return track
 
@@ -109,19 +119,35 @@ class _Reader:
             self._problem("track.seeds", f"names seed {seed} twice")
         return tuple(seeds)
 
-    def _rules(self, rules: type[C]) -> C:
-        """A table of settings: the class by whose name it is called knows them."""
+    def _rules(self, rules: type[C]) -> C | None:
+        """A table of settings: the class by whose name it is called knows them. None where something is wrong with it."""
         table = self._table(rules.name, required=False)
         problems = option_problems(rules, table)
         for _, message in problems:
             self._problem(rules.name, message)
-        return rules() if problems else build(rules, table)
+        return None if problems else build(rules, table)
 
     def _check_weights(self, track: Track) -> None:
         """Full fine-tuning needs float32: at 8 bits of mantissa most of AdamW's updates are smaller than half a step, and are lost."""
-        if track.model.weights != "float32" and track.lora is None and any(row.scheduler != UNTRAINED for row in track.rows):
+        if track.model.weights != "float32" and track.lora is None and any(row.trained for row in track.rows):
             message = f"weights in {track.model.weights} cannot be trained: most updates are too small for them, and are lost"
             self._problem("model.weights", message, "add a table [lora], whose adapters are float32, or leave the weights in float32")
+
+    def _to_tune(self, rows: Iterable[Row], methods: Mapping[str, Method], selection: Selection) -> tuple[Row, ...]:
+        """The rows of the track's grid whose methods have no values of their own; all that are trained where the command line asks for it."""
+        tuned = [row for row in rows if row.trained and row.method in methods]
+        return tuple(row for row in tuned if selection.tune or (row in self.grid and not methods[row.method].pre_tuned))
+
+    def _check_tuning(self, track: Track, selection: Selection) -> None:
+        """A tuner sees no test seed, and has a judge's win rate to choose by."""
+        if track.tune is None:
+            if selection.tune:
+                self._problem("--tune", f"{self.path} has no table [tune]", "add one: docs/tuning.md")
+            return
+        for seed in sorted({*track.tune.seeds} & {*track.seeds}):
+            self._problem("tune.seeds", f"seed {seed} is a test seed too", "tune with other seeds")
+        if not any(named.name == "alpaca_eval" for named in track.harnesses):
+            self._problem("tune", "settings are chosen by the judge's win rate, and there is no [[harness]] alpaca_eval", "add one")
 
     def _plugin(self, kind: Kind, where: str) -> Named:
         table = dict(self._table(where))
@@ -251,12 +277,49 @@ class _Reader:
             columns[label] = Named(name, options)
         return columns
 
-    def _rows(self, methods: dict[str, Method], schedulers: dict[str, Scheduling], selection: Selection) -> tuple[Row, ...]:
+    def _conditions(self) -> dict[str, Condition]:
+        """What is otherwise for some rows: options of the source, a fixed learning rate, or whose tuned settings they take."""
+        conditions = {}
+        for label, table in self._labelled("conditions"):
+            where = f"conditions.{label}"
+            self._unknown(where, table, {"source", "learning_rate", "tuned_in"})
+            options = table.get("source", {})
+            if not isinstance(options, dict):
+                self._problem(f"{where}.source", f"must be a table of the source's options, not {options!r}")
+                options = {}
+            source = self._table("source")
+            self._check_plugin("source", f"{where}.source", source.get("name", ""), {**_without_name(source), **options})
+            rate = self._rate(f"{where}.learning_rate", table.get("learning_rate"))
+            tuned_in = self._typed(f"{where}.tuned_in", table["tuned_in"], str, "") if "tuned_in" in table else None
+            conditions[label] = Condition(label, options, rate, tuned_in)
+        for label, condition in conditions.items():
+            self._check_tuned_in(f"conditions.{label}", condition, conditions)
+        return conditions
+
+    def _check_tuned_in(self, where: str, condition: Condition, conditions: Mapping[str, Condition]) -> None:
+        other = condition.tuned_in
+        if not other:
+            return
+        if other not in conditions:
+            self._problem(f"{where}.tuned_in", f"there is no condition {other!r}", did_you_mean(other, conditions))
+        elif conditions[other].tuned_in is not None:
+            self._problem(f"{where}.tuned_in", f"{other} takes its settings from another condition itself")
+        if condition.learning_rate is not None:
+            self._problem(where, "has a learning_rate, and takes it from another condition with tuned_in", "leave one of them out")
+
+    def _rows(
+        self,
+        methods: dict[str, Method],
+        schedulers: dict[str, Scheduling],
+        conditions: Mapping[str, Condition],
+        selection: Selection,
+    ) -> tuple[Row, ...]:
         """Trivial rows first, then the grid; ``selection`` keeps some, and may name a method that the track does not know."""
-        rows = [*self._trivial_rows(), *self._grid_rows(methods, schedulers)]
+        self.grid = list(self._grid_rows(methods, schedulers, conditions))
+        rows = [*self._trivial_rows(), *self.grid]
         if not (rows or self.skipped or self.problems):
             self._problem("grid", "the track has no rows", "add a [[grid]] with methods, or [trivial] rows")
-        for cell in _repeated(f"{row.method}.{row.scheduler}" for row in dict.fromkeys(rows)):
+        for cell in _repeated(row.name for row in dict.fromkeys(rows)):
             self._problem("grid", f"{cell} is the name of two rows", "give one of their labels another name")
         selected = self._select(list(dict.fromkeys(rows)), methods, schedulers, selection)
         self._refuse_broken(selected)
@@ -270,11 +333,17 @@ class _Reader:
             self._check_label("trivial.rows", role)
         return [Row(role, UNTRAINED) for role in roles]
 
-    def _grid_rows(self, methods: dict[str, Method], schedulers: dict[str, Scheduling]) -> Iterator[Row]:
+    def _grid_rows(
+        self, methods: dict[str, Method], schedulers: dict[str, Scheduling], conditions: Mapping[str, Condition]
+    ) -> Iterator[Row]:
         for position, table in enumerate(self._list("grid", self.data.get("grid", []), dict)):
             where = f"grid[{position}]"
-            self._unknown(where, table, {"methods", "schedulers"})
+            self._unknown(where, table, {"methods", "schedulers", "conditions"})
             paired = self._labels(f"{where}.schedulers", table.get("schedulers", ["uniform"]))
+            under = self._labels(f"{where}.conditions", table["conditions"]) if "conditions" in table else [""]
+            for condition in under:
+                if condition not in {"", *conditions}:
+                    self._problem(f"{where}.conditions", f"there is no condition {condition!r}", did_you_mean(condition, conditions))
             for method in self._labels(f"{where}.methods", table.get("methods", [])):
                 if f"methods.{method}" in self.skipped:
                     continue
@@ -283,7 +352,7 @@ class _Reader:
                     if any(f"schedulers.{name}" in self.skipped for name in (scheduler, *chained(scheduler))):
                         continue
                     self._known_scheduler(f"{where}.schedulers", scheduler, schedulers)
-                    yield Row(method, scheduler)
+                    yield from (Row(method, scheduler, condition) for condition in under)
 
     def _labels(self, where: str, value: Any) -> list[str]:
         if value == []:
@@ -295,17 +364,20 @@ class _Reader:
     ) -> tuple[Row, ...]:
         if not selection.only and not selection.schedulers:
             return tuple(rows)
-        wanted = selection.only or tuple(dict.fromkeys(row.method for row in rows if row.scheduler != UNTRAINED))
-        kept = [row for row in rows if row.scheduler == UNTRAINED]
-        for label in wanted:
-            known = {row.scheduler for row in rows if row.method == label}
-            if UNTRAINED in known:
+        trained = [row for row in rows if row.trained]
+        kept = [row for row in rows if not row.trained]
+        asked = tuple("+".join(chained(scheduler)) for scheduler in selection.schedulers)
+        for label in selection.only or dict.fromkeys(row.method for row in trained):
+            if any(row.method == label for row in kept):
                 continue
             self._known_method("--only", label, methods)
-            asked = tuple("+".join(chained(scheduler)) for scheduler in selection.schedulers)
-            for scheduler in asked or tuple(row.scheduler for row in rows if row.method == label) or ("uniform",):
-                self._known_scheduler("--scheduler", scheduler, schedulers)
-                kept.append(Row(label, scheduler))
+            own = [row for row in trained if row.method == label]
+            if asked or not own:
+                conditions = dict.fromkeys(row.condition for row in own or trained) or {"": None}
+                own = [Row(label, scheduler, condition) for scheduler in asked or ("uniform",) for condition in conditions]
+            for row in own:
+                self._known_scheduler("--scheduler", row.scheduler, schedulers)
+            kept += own
         return tuple(dict.fromkeys(kept))
 
     def _known_method(self, where: str, label: str, methods: dict[str, Method]) -> None:
@@ -406,6 +478,10 @@ class _Reader:
             typed = all(problem.startswith("--") for problem in self.problems)
             hint = "`prefbench show` lists every name" if typed else "see docs/tracks.md; `prefbench show NAME` lists a plugin's options"
             raise PrefbenchError(count + "\n  ".join(self.problems), hint)
+
+
+def _without_name(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key != "name"}
 
 
 def chained(name: str) -> list[str]:

@@ -88,6 +88,47 @@ class AnswerRules(Component):
 
 
 @dataclass(frozen=True)
+class TuneRules(Component):
+    """How a row gets its learning rate and its beta: the same space, trials, prompts and seeds for all rows of a track."""
+
+    name = "tune"
+
+    learning_rate: tuple[float, ...] = hyper(dataclasses.MISSING, low=1e-12, doc="the lowest and the highest that is tried, on a log scale")
+    beta: tuple[float, ...] = hyper(dataclasses.MISSING, low=1e-12, doc="likewise, for objectives that have one")
+    trials: int = hyper(16, low=1, doc="settings that are tried for every row")
+    seeds: tuple[int, ...] = hyper((1000, 1001), low=0, doc="seeds that each is tried with, none of which is a test seed")
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "beta"):
+            bounds = getattr(self, name)
+            if len(bounds) != 2 or bounds[0] >= bounds[1]:
+                raise ValueError(f"{name} is the lowest and the highest value, such as [0.01, 1.0], and not {list(bounds)}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds are different numbers, at least one, and not {list(self.seeds)}")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is otherwise for the rows that name it: other training pairs, by options of the source; a fixed learning rate; or the settings that
+    were tuned under another condition."""
+
+    label: str
+    source: Mapping[str, Any] = field(default_factory=dict)
+    learning_rate: float | None = None
+    tuned_in: str | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The settings of a row that the tuner chose, with the sha256 of the study that they are from; or those of one of its trials, with its name."""
+
+    learning_rate: float
+    beta: float | None
+    study: str = ""
+    trial: str = ""
+
+
+@dataclass(frozen=True)
 class Named:
     """A plugin by name, with the options that the track gives it, and a label where the track has it more than once."""
 
@@ -109,6 +150,11 @@ class Method:
     objective: Named
     learning_rate: float | None = None
 
+    @property
+    def pre_tuned(self) -> bool:
+        """Whether the track gives it values of its own, so that its tuner leaves it alone."""
+        return self.learning_rate is not None or "beta" in self.objective.options
+
 
 @dataclass(frozen=True)
 class Scheduling:
@@ -120,10 +166,23 @@ class Scheduling:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the board: a method and a scheduler by label; a trivial row has a model role instead, and neither."""
+    """One row of the board: a method, a scheduler and a condition by label; a trivial row has a model role instead, and none of them."""
 
     method: str
     scheduler: str
+    condition: str = ""
+    chosen: Chosen | None = None
+
+    @property
+    def name(self) -> str:
+        """``dpo.uniform``, ``dpo.uniform.noise-20``, or of a trial ``dpo.uniform.t03``: what its files are called."""
+        trial = self.chosen.trial if self.chosen else ""
+        return ".".join(part for part in (self.method, self.scheduler, self.condition, trial) if part)
+
+    @property
+    def trained(self) -> bool:
+        """False for a trivial row, which is a model as the source gave it."""
+        return self.scheduler != UNTRAINED
 
 
 UNTRAINED = "-"
@@ -148,6 +207,11 @@ class Track:
     methods: Mapping[str, Method]
     schedulers: Mapping[str, Scheduling]
     rows: tuple[Row, ...]
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    """By label; rows without one are under none."""
+    tune: TuneRules | None = None
+    to_tune: tuple[Row, ...] = ()
+    """The rows whose settings the tuner chooses."""
     columns: Mapping[str, Named] = field(default_factory=dict)
     """Columns with options of their own, by label."""
     model: ModelRules = ModelRules()
@@ -160,11 +224,12 @@ class Track:
 
 @dataclass(frozen=True)
 class Selection:
-    """What the command line changes of a track: which rows, which seeds."""
+    """What the command line changes of a track: which rows, which seeds, and whether all of these rows are tuned."""
 
     only: tuple[str, ...] = ()
     schedulers: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
+    tune: bool = False
 
 
 def resolved(rules: Any) -> dict[str, Any]:

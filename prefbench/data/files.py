@@ -26,7 +26,12 @@ from prefbench.streams import stream
 
 MODELS = ("model", "base")
 PAIRS = ("pairs_file", "held_out_file")
-QUESTIONS = {"alpaca_eval": "alpaca_eval_questions", "alpaca_eval_1": "alpaca_eval_questions", "mt_bench": "mt_bench_questions"}
+QUESTIONS = {
+    "alpaca_eval": "alpaca_eval_questions",
+    "alpaca_eval_1": "alpaca_eval_questions",
+    "mt_bench": "mt_bench_questions",
+    "validation": "validation_questions",
+}
 """The option that has a harness's questions."""
 HARNESS_FILES = {
     "alpaca_eval": {"references": "alpaca_eval_references", "difficulty": "alpaca_eval_difficulty", "gamed": "alpaca_eval_gamed"},
@@ -74,6 +79,7 @@ class Files(Source):
     alpaca_eval_difficulty: str = hyper("", doc="AlpacaEval 2's instruction_difficulty.csv")
     alpaca_eval_gamed: str = hyper("", doc="AlpacaEval 2's df_gamed.csv")
     alpaca_eval_1_references: str = hyper("", doc="AlpacaEval 1's reference outputs")
+    validation_questions: str = hyper("", doc="prompts that settings are chosen by, in the form of AlpacaEval's evaluation set")
     mt_bench_questions: str = hyper("", doc="MT-Bench's question.jsonl, or one like it")
     mt_bench_references: str = hyper("", doc="reference answers in MT-Bench's format; without it the questions' own")
     mt_bench_prompts: str = hyper("", doc="MT-Bench's judge_prompts.jsonl")
@@ -225,7 +231,7 @@ class Files(Source):
         return {pair.id: f"{file.table.name} row {row}" for file in self._files for row, pair in zip(file.rows, file.pairs, strict=True)}
 
     def questions(self, harness: str) -> Sequence[Question]:
-        """The questions of ``alpaca_eval``, ``alpaca_eval_1`` and ``mt_bench`` whose files are given; none for any other harness."""
+        """The questions of ``alpaca_eval``, ``alpaca_eval_1``, ``validation`` and ``mt_bench`` whose files are given; none for any other harness."""
         location = getattr(self, QUESTIONS[harness]) if harness in QUESTIONS else ""
         if not location:
             return ()

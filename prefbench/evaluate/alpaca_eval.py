@@ -133,6 +133,23 @@ class AlpacaEval1(HeadToHead):
         return Calibration(texts={"baseline": found[1]})
 
 
+@dataclass
+class Validation(HeadToHead):
+    """What the tuner chooses settings by: the win rate over the model that training starts from, on prompts that are asked for nothing else.
+
+    Rates are shares in [0, 1]. It has the options of the track's first AlpacaEval table; there is no length control.
+    """
+
+    name: ClassVar[str] = "validation"
+    prefix: ClassVar[str] = "validation_"
+
+    def calibrate(self, policy: Policy, judge: Judge, source: Source) -> Calibration:
+        """The starting model's own answers, the baseline whatever the track's AlpacaEval compares with."""
+        questions = questions_of(source, self.name)
+        answers = self._answers(policy, questions, self.temperature, f"{self.name}/baseline")
+        return Calibration(texts={"baseline": {q.id: answer for q, answer in zip(questions, answers, strict=True)}})
+
+
 def _difficulty(judged: np.ndarray, ids: Sequence[str]) -> dict[str, float]:
     """The logit of the mean preference (panel, Q) over the panel; a question that has no preference at all is left out."""
     votes = np.sum(~np.isnan(judged), axis=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefbench.api import Harness, hookimpl
-from prefbench.evaluate.alpaca_eval import AlpacaEval, AlpacaEval1
+from prefbench.evaluate.alpaca_eval import AlpacaEval, AlpacaEval1, Validation
 from prefbench.evaluate.held_out import HeldOut
 from prefbench.evaluate.mt_bench import MtBench
 
@@ -11,4 +11,4 @@ from prefbench.evaluate.mt_bench import MtBench
 @hookimpl
 def prefbench_harnesses() -> list[type[Harness]]:
     """The built-in harnesses."""
-    return [AlpacaEval, AlpacaEval1, MtBench, HeldOut]
+    return [AlpacaEval, AlpacaEval1, MtBench, HeldOut, Validation]

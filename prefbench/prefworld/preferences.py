@@ -15,7 +15,7 @@ from prefbench.prefworld.annotator import log_preference, utility
 from prefbench.prefworld.corpus import Quality, write_answer
 from prefbench.prefworld.gold import gold
 from prefbench.prefworld.splits import cycle, tasks
-from prefbench.prefworld.world import WORLD_VERSION, Task
+from prefbench.prefworld.world import WORLD_VERSION, Task, Turn
 from prefbench.store.sealed import read_or_set_aside, read_sealed, write_sealed
 from prefbench.streams import stream, stream_seed
 
@@ -23,6 +23,7 @@ SAMPLING = Sampling(temperature=1.0, max_new_tokens=48)
 FOLLOW_UPS = 0.25
 """Share of the prompts that ask for the second turn; their first answer is right and brief."""
 _FIRST_ANSWER = Quality(wrong=0.0, polite=0.4, rude=0.15, filler=0.0, unstopped=0.0)
+_BAD = Quality(wrong=0.8, polite=0.0, rude=0.7, filler=0.5, unstopped=0.3)
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,23 @@ def sample(asked: Sequence[Sampled], draw: Draw, model_folder: Path) -> list[Sam
     seed = stream_seed(draw.world_seed, "prefworld", "pairs", draw.name)
     texts = generate(model, tokenizer, Requests(twice, ids, [SAMPLING] * len(twice), Draws(seed, "samples")))
     return [replace(row, answers=(texts[2 * i], texts[2 * i + 1])) for i, row in enumerate(asked)]
+
+
+def made_lopsided(rows: Sequence[Sampled], draw: Draw, share: float) -> list[Sampled]:
+    """The rows, in a share of which the worse sample gives way to a bad answer: rude, mostly wrong, and nothing that the model would say.
+
+    A larger share changes the same rows and more. As the lower tiers of quality in the experiments of MADPO (arXiv 2510.05342).
+    """
+    if share == 0.0:
+        return list(rows)
+    draws, rng = draw.rng("lopsided").random(len(rows)), draw.rng("bad answers")
+    bad = [write_answer(rng, Turn("", row.bodies), _BAD) for row in rows]
+    return [_beside(row, answer) if drawn < share else row for row, answer, drawn in zip(rows, bad, draws, strict=True)]
+
+
+def _beside(row: Sampled, bad: str) -> Sampled:
+    """The better sample, in its place, beside a bad answer."""
+    return replace(row, answers=(row.answers[0], bad) if row.gold(0) >= row.gold(1) else (bad, row.answers[1]))
 
 
 def label(rows: Sequence[Sampled], draw: Draw, noise: float) -> list[Pair]:

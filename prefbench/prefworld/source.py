@@ -16,7 +16,7 @@ from prefbench.prefworld.annotator import asked, log_preference
 from prefbench.prefworld.checkpoints import Recipe, cached_models
 from prefbench.prefworld.corpus import perfect_answer
 from prefbench.prefworld.gold import gold
-from prefbench.prefworld.preferences import Draw, label, sampled_pairs
+from prefbench.prefworld.preferences import Draw, label, made_lopsided, sampled_pairs
 from prefbench.prefworld.splits import blocks, cycle, tasks
 from prefbench.prefworld.world import WORLD_VERSION
 
@@ -35,9 +35,13 @@ class Prefworld(Source):
 
     world_seed: int = hyper(0, low=0, doc="another world: other models, prompts and questions")
     noise: float = hyper(0.0, low=0.0, high=0.5, doc="probability that a training label is flipped")
+    lopsided: float = hyper(
+        0.0, low=0.0, high=1.0, doc="share of the training pairs whose worse sample gives way to a bad answer, not the policy's"
+    )
     pair_count: int = hyper(2500, low=1, doc="training pairs per seed")
     prompt_count: int = hyper(3000, low=1, doc="prompts that are sampled for them")
     question_count: int = hyper(805, low=1, doc="questions for alpaca_eval")
+    validation_count: int = hyper(400, low=1, doc="prompts that settings are chosen by, and nothing else")
     dialogue_count: int = hyper(80, low=1, doc="two-turn questions for mt_bench")
     held_out_count: int = hyper(400, low=1, doc="held-out pairs")
     base_steps: int = hyper(700, low=1, doc="optimiser steps of base training")
@@ -67,7 +71,7 @@ class Prefworld(Source):
     def pairs(self, seed: int) -> list[Pair]:
         """The training pairs of a seed: its own prompts, samples, labels, flips and order. Raises ``PrefbenchError`` if the prompts are too few."""
         draw = Draw("training", self.prompt_count, self.world_seed, f"seed {seed}")
-        pairs = self._labelled(draw, self.noise, self.pair_count)
+        pairs = self._labelled(draw, self.noise, self.lopsided, self.pair_count)
         return [pairs[i] for i in draw.rng("order").permutation(len(pairs))]
 
     def held_out(self) -> list[Pair]:
@@ -78,11 +82,12 @@ class Prefworld(Source):
     @cached_property
     def _held_out(self) -> list[Pair]:
         count = self.held_out_count * self.prompt_count // self.pair_count + 1
-        return self._labelled(Draw("held_out", count, self.world_seed, "held out"), 0.0, self.held_out_count)
+        return self._labelled(Draw("held_out", count, self.world_seed, "held out"), 0.0, 0.0, self.held_out_count)
 
-    def _labelled(self, draw: Draw, noise: float, count: int) -> list[Pair]:
+    def _labelled(self, draw: Draw, noise: float, lopsided: float, count: int) -> list[Pair]:
         models = self.models()
-        pairs = label(sampled_pairs(draw, models["sft"], models["sft"].parent / "pairs"), draw, noise)
+        sampled = sampled_pairs(draw, models["sft"], models["sft"].parent / "pairs")
+        pairs = label(made_lopsided(sampled, draw, lopsided), draw, noise)
         if len(pairs) < count:
             raise PrefbenchError(
                 f"prefworld: {draw.count} prompts gave {len(pairs)} pairs of different answers, and {count} are asked for",
@@ -91,14 +96,23 @@ class Prefworld(Source):
         return pairs[:count]
 
     def questions(self, harness: str) -> Sequence[Question]:
-        """Single turns for ``alpaca_eval``, two turns for ``mt_bench``; none for any other harness."""
+        """Single turns for ``alpaca_eval`` and ``validation``, two turns for ``mt_bench``; none for any other harness."""
         if harness == "alpaca_eval":
             return self._alpaca_eval
+        if harness == "validation":
+            return self._validation
         return self._mt_bench if harness == "mt_bench" else ()
 
     @cached_property
     def _alpaca_eval(self) -> list[Question]:
-        drawn = tasks("questions", cycle(self.question_count), self.world_seed, "prefworld", "alpaca_eval")
+        return self._single_turns("questions", self.question_count, "alpaca_eval")
+
+    @cached_property
+    def _validation(self) -> list[Question]:
+        return self._single_turns("validation", self.validation_count, "validation")
+
+    def _single_turns(self, side: str, count: int, name: str) -> list[Question]:
+        drawn = tasks(side, cycle(count), self.world_seed, "prefworld", name)
         return [Question(str(i), (task.text,), task.category, facts=task.facts(1)) for i, task in enumerate(drawn)]
 
     @cached_property

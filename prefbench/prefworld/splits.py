@@ -11,14 +11,16 @@ from prefbench.prefworld.world import CATEGORIES, Task
 from prefbench.streams import stream
 
 SIDES = ("held_out", "questions", "dialogues")
-"""A tenth of all prompts each; the remaining seven tenths are the side ``training``."""
+"""A tenth of all prompts each, of which ``validation`` takes a half of the dialogues'; the remaining seven tenths are the side ``training``."""
 _ATTEMPTS = 2000
 
 
 def side_of(text: str) -> str:
-    """The side to which a first turn belongs: ``training`` or one of ``SIDES``."""
-    bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 10
-    return SIDES[bucket] if bucket < len(SIDES) else "training"
+    """The side to which a first turn belongs: ``training``, ``validation`` or one of ``SIDES``."""
+    digest = hashlib.sha256(text.encode()).digest()
+    bucket = int.from_bytes(digest[:4], "big") % 10
+    side = SIDES[bucket] if bucket < len(SIDES) else "training"
+    return "validation" if side == "dialogues" and digest[4] % 2 else side
 
 
 def tasks(side: str, categories: tuple[str, ...], seed: int, *names: str) -> list[Task]:

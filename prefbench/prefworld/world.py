@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-WORLD_VERSION = 2
+WORLD_VERSION = 3
 """Part of every key: raised whenever a change here would give other texts, rewards or weights."""
 
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")

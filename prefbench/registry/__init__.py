@@ -3,7 +3,7 @@
 from prefbench.registry.loading import check_plugins, load_registry
 from prefbench.registry.names import Registry
 from prefbench.registry.offers import NAME
-from prefbench.registry.options import build, option_problems
+from prefbench.registry.options import build, option_fields, option_problems
 from prefbench.registry.rows import KINDS, Kind, Origin, PluginRow
 from prefbench.registry.static import list_plugins
 from prefbench.registry.suggest import did_you_mean
@@ -20,5 +20,6 @@ __all__ = [
     "did_you_mean",
     "list_plugins",
     "load_registry",
+    "option_fields",
     "option_problems",
 ]

@@ -42,6 +42,11 @@ class Folder:
         """The commits that the track's branches and tags were resolved to, once per run folder."""
         return self.root / "commits.json"
 
+    @property
+    def sessions(self) -> Path:
+        """What each run in this folder took: its seconds, its cores, and how many cells and trials it ran; a line each."""
+        return self.root / "runs.jsonl"
+
     def record_path(self, cell: str) -> Path:
         """One JSON per cell."""
         return self.root / "records" / f"{cell}.json"
@@ -54,9 +59,13 @@ class Folder:
         """The numbers that a harness fixed once per track."""
         return self.root / "artefacts" / f"{harness}.json.gz"
 
-    def over_long_path(self, seed: int) -> Path:
+    def over_long_path(self, seed: int, condition: str = "") -> Path:
         """Where those of a seed's pairs are from that were longer than the track allows."""
-        return self.root / "over_long" / f"s{seed}.json"
+        return self.root / "over_long" / f"{condition}.s{seed}.json".lstrip(".")
+
+    def study_path(self, row: str) -> Path:
+        """What came of the trials that chose a row's settings."""
+        return self.root / "tuning" / f"{row}.jsonl.gz"
 
     def log_path(self, task: str) -> Path:
         """What a worker printed while it ran a task, tracebacks included."""

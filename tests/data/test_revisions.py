@@ -19,10 +19,11 @@ from prefbench.data.locations import HubLocation
 from prefbench.data.revisions import at_commits, commit_in_cache, commit_now, commits_of, frozen, keep_commits, moving
 from prefbench.errors import PrefbenchError
 from prefbench.evaluate.head_to_head import HeadToHead
+from prefbench.planned import RunOptions, plan_run
 from prefbench.readiness.track import track_findings
 from prefbench.registry import load_registry
 from prefbench.report.rules import refuse_other_rules
-from prefbench.run import RunOptions, plan_run, run
+from prefbench.run import run
 from prefbench.store.folder import Folder
 from tests.bad_input.place import TRACK, good_folder
 from tests.hub import FIRST, SECOND, LoopbackHub, loopback_hub
