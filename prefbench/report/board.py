@@ -14,7 +14,7 @@ from prefbench.report.evidence import read_evidence
 from prefbench.report.layout import COSTS, Metric, significant
 from prefbench.report.page import lost, page
 from prefbench.report.plot import forest
-from prefbench.report.rows import BASELINE, Board, Row, build, written_options
+from prefbench.report.rows import BASELINE, Board, Row, build, tuning_of, written_options
 from prefbench.report.stats import Estimate
 from prefbench.store.files import write_bytes, write_text
 
@@ -53,6 +53,7 @@ def _long_row(row: Row, board: Board) -> dict[str, Any]:
     return {
         "method": row.method,
         "scheduler": row.scheduler,
+        **({"condition": row.condition} if board.conditions else {}),
         "seeds": len(row.seeds),
         "mode": row.mode,
         **_interval_columns(board.metrics, row.metrics, ""),
@@ -61,6 +62,7 @@ def _long_row(row: Row, board: Board) -> dict[str, Any]:
         **{f"{harness}_{name}": row.counts.get(harness, {}).get(name) for harness, name in board.counted},
         "unfinished": "; ".join(row.unfinished),
         "refused": "; ".join(row.refused),
+        "tuning": tuning_of(row),
         "learning_rate": method.get("learning_rate"),
         "options": written_options(method.get("options")),
         "scheduler_options": written_options(scheduler.get("options")),
@@ -115,6 +117,7 @@ def short_rows(board: Board) -> list[dict[str, object]]:
         {
             "method": row.method,
             "scheduler": row.scheduler,
+            **({"condition": row.condition} if board.conditions else {}),
             "seeds": len(row.seeds),
             **({"mode": row.mode} if board.submissions else {}),
             **{titles[metric.name]: metric.show(row.metrics.get(metric.name)) for metric in headline},

@@ -11,8 +11,9 @@ from typing import Any
 from prefbench.config import LoraRules, Named, Track, resolved
 from prefbench.data.locations import HubLocation, is_on_hub
 from prefbench.plan import Cell
+from prefbench.report.evidence import Key
 from prefbench.report.layout import Metric, ordered
-from prefbench.report.rows import label_of, written_options
+from prefbench.report.rows import written_options
 from prefbench.store.provenance import packages
 
 CARD = "README.md"
@@ -43,7 +44,7 @@ class Trained:
 def model_card(trained: Trained) -> str:
     """The whole card. It names no place of this machine: a model or a file from its disk goes by its own name."""
     cell = trained.cell
-    title = f"{label_of(cell.row.method, cell.row.scheduler)}, seed {cell.seed}"
+    title = f"{Key(cell.row.method, cell.row.scheduler, cell.row.condition).label}, seed {cell.seed}"
     sections = [
         _front_matter(trained),
         f"# {title}",

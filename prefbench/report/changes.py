@@ -15,7 +15,7 @@ from typing import Any
 from prefbench.config import UNTRAINED
 from prefbench.errors import DamagedError, PrefbenchError
 from prefbench.plan import FINISHED, differences
-from prefbench.report.evidence import read_tables
+from prefbench.report.evidence import Key, read_tables
 from prefbench.report.outcome import Record, changes, outcome, stated_reason
 from prefbench.report.rules import rules
 from prefbench.store.folder import Folder
@@ -104,7 +104,7 @@ def _ranks(text: str) -> dict[str, int]:
 
 
 def _label(row: Mapping[str, str]) -> str:
-    return " + ".join(row[key] for key in ("method", "scheduler") if row.get(key, UNTRAINED) != UNTRAINED)
+    return Key(row["method"], row.get("scheduler", UNTRAINED), row.get("condition", "")).label
 
 
 # ---------------------------------------------------------------- comparing

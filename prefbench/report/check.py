@@ -13,7 +13,17 @@ from prefbench.errors import PrefbenchError
 from prefbench.identity import digest, stage_key
 from prefbench.plan import STAGES, differences
 from prefbench.report.board import Board, board_csv
-from prefbench.report.evidence import DONE, CellEvidence, Evidence, calibrations, read_tables
+from prefbench.report.evidence import (
+    DONE,
+    CellEvidence,
+    Evidence,
+    Key,
+    calibrations,
+    condition_of,
+    read_sessions,
+    read_studies,
+    read_tables,
+)
 from prefbench.report.metrics import measure
 from prefbench.report.outcome import statement_problems
 from prefbench.report.page import page
@@ -21,8 +31,10 @@ from prefbench.report.problems import Problem, differs
 from prefbench.report.rows import build
 from prefbench.report.rules import shared_settings
 from prefbench.report.structure import ITEMS_LIMIT, structure
+from prefbench.report.studies import study_problems
 from prefbench.store.files import lines_digest
 from prefbench.store.folder import Folder
+from prefbench.tune.study import Study
 
 TOLERANCE = 1e-9
 """Largest difference, relative to the larger number or to 1, between a stored metric and the one derived from items."""
@@ -47,7 +59,7 @@ def examine(root: Path, harnesses: Mapping[str, Harness]) -> tuple[list[Problem]
     """
     checking = _Check(Folder(root), harnesses)
     problems = checking.problems()
-    return problems, Evidence(checking.track, checking.cells)
+    return problems, Evidence(checking.track, checking.cells, checking.studies, checking.sessions)
 
 
 def rendering_problems(root: Path, board: Board) -> list[Problem]:
@@ -64,12 +76,16 @@ class _Check:
         self.folder, self.harnesses = folder, harnesses
         self.track: Mapping[str, Any] = {}
         self.cells: dict[str, CellEvidence] = {}
+        self.studies: Mapping[str, Study] = {}
+        self.sessions: tuple[Mapping[str, Any], ...] = ()
 
     def problems(self) -> list[Problem]:
         """The inputs first, then the cells, then what the cells have in common."""
         problems: list[Problem] = []
         track = self._read(self.folder.track, lambda: read_tables(self.folder), problems)
         artefacts = self._read(self.folder.root / "artefacts", self.folder.artefacts, problems)
+        self.studies = self._read(self.folder.root / "tuning", lambda: read_studies(self.folder), problems) or {}
+        self.sessions = self._read(self.folder.sessions, lambda: read_sessions(self.folder), problems) or ()
         names = sorted(path.stem for path in (self.folder.root / "records").glob("*.json"))
         if not names:
             problems.append(Problem("records", "files", "at least one", "none"))
@@ -78,7 +94,11 @@ class _Check:
             for name in names:
                 problems += self._cell(name, track["track"], artefacts)
             problems += self._strays(names)
-        return problems or [*_rows(self.cells), *_shared(self.cells, self.harnesses)]
+        return problems or [
+            *_rows(self.cells),
+            *_shared(self.cells, self.harnesses),
+            *study_problems(self.folder, self.cells, self.studies),
+        ]
 
     def _read(self, path: Path, read: Callable[[], Any], problems: list[Problem]) -> Any:
         """What ``read`` gives; None, and one more problem, where it cannot."""
@@ -145,7 +165,11 @@ def _identity(file: str, name: str, record: Mapping[str, Any], track: Mapping[st
     objective = include.get("objective", {})
     stated = [
         ("cell", name, record["cell"]),
-        ("cell", f"{method['label']}.{scheduler['label']}.s{record['seed']}", record["cell"]),
+        (
+            "cell",
+            ".".join([method["label"], scheduler["label"], *filter(None, [condition_of(record)]), f"s{record['seed']}"]),
+            record["cell"],
+        ),
         ("track.name", track.get("name"), record["track"]["name"]),
         ("track.version", track.get("version"), record["track"]["version"]),
         ("method.objective", objective.get("name"), method["objective"]),
@@ -182,7 +206,7 @@ def _present(metric: Mapping[str, Any] | None) -> str:
 
 def _rows(cells: Mapping[str, CellEvidence]) -> Iterator[Problem]:
     """The seeds of a row were run with the same settings."""
-    first: dict[tuple[str, str], CellEvidence] = {}
+    first: dict[Key, CellEvidence] = {}
     for name, cell in cells.items():
         other = first.setdefault(cell.row, cell).record
         for block in ("method", "scheduler"):

@@ -10,10 +10,10 @@ from typing import Any
 from prefbench.errors import PrefbenchError
 from prefbench.plan import differences
 from prefbench.registry import did_you_mean
-from prefbench.report.evidence import CellEvidence, Evidence
+from prefbench.report.evidence import CellEvidence, Evidence, Key
 from prefbench.report.layout import RANKING, Metric, ordered
 from prefbench.report.metrics import Scores
-from prefbench.report.rows import BASELINE, label_of
+from prefbench.report.rows import BASELINE
 from prefbench.report.samples import FittedSample, Sample, paired, samples
 from prefbench.report.stats import Estimate
 from prefbench.report.verdicts import Verdict, judge
@@ -72,8 +72,29 @@ def compare(evidence: Mapping[Path, Evidence], metric: str | None = None, baseli
     if len(evidence) == 2 and baseline is None:
         return _two_runs(title, chosen, entries)
     entries = _told_apart(entries)
-    against = _baseline(entries, baseline or BASELINE[0], chosen)
+    name = baseline or BASELINE[0]
+    conditions = dict.fromkeys(entry.cells[0].row.condition for entry in entries)
+    if len(conditions) > 1 and name not in {entry.label for entry in entries}:
+        return _by_condition(title, chosen, name, entries, list(conditions))
+    against = _baseline(entries, name, chosen)
     return Comparison(title, chosen, against.label, _differences([(entry, against) for entry in entries if entry is not against]))
+
+
+def _by_condition(title: str, metric: Metric, name: str, entries: Sequence[Entry], conditions: Sequence[str]) -> Comparison:
+    """Every row against the baseline of its own condition; one family for all. Rows of a condition without the baseline are not compared."""
+    pairs, alone = [], []
+    for condition in conditions:
+        own = [entry for entry in entries if entry.cells[0].row.condition == condition]
+        against = _find(own, f"{name}, {condition}") or _find(own, Key(name, BASELINE[1], condition).label) or _find(own, name)
+        pairs += [(entry, against) for entry in own if against and entry is not against]
+        alone += [] if against else own
+    if not pairs:
+        _baseline(entries, name, metric)  # says what there is
+    return Comparison(title, metric, f"{name} of the same condition", _differences(pairs), tuple(entry.label for entry in alone))
+
+
+def _find(entries: Sequence[Entry], label: str) -> Entry | None:
+    return next((entry for entry in entries if label in (entry.label, entry.label.removeprefix(f"{entry.folder}: "))), None)
 
 
 def _two_runs(title: str, metric: Metric, entries: Sequence[Entry]) -> Comparison:
@@ -114,7 +135,7 @@ def _entries(evidence: Mapping[Path, Evidence], metric: str) -> list[Entry]:
     groups: dict[tuple[Path, str], list[CellEvidence]] = {}
     for folder, found in evidence.items():
         for cell in found.cells.values():
-            groups.setdefault((folder, label_of(*cell.row)), []).append(cell)
+            groups.setdefault((folder, cell.row.label), []).append(cell)
     measured = samples([{cell.seed: _only(cell.scores, metric) for cell in cells if cell.scores} for cells in groups.values()])
     entries = [Entry(*key, tuple(cells), own.get(metric)) for (key, cells), own in zip(groups.items(), measured, strict=True)]
     _refuse_other_calibrations(entries)
@@ -155,14 +176,13 @@ def _told_apart(entries: Sequence[Entry]) -> list[Entry]:
 
 def _baseline(entries: Sequence[Entry], name: str, metric: Metric) -> Entry:
     """The row of that label; a method's name stands for its row with ``uniform``; of several folders' the first."""
-    for wanted in (name, label_of(name, BASELINE[1])):
-        for entry in entries:
-            if wanted in (entry.label, entry.label.removeprefix(f"{entry.folder}: ")):
-                if entry.sample is None:
-                    raise PrefbenchError(f"{entry.label} has no {metric.name} to compare with", "name another row: --baseline ROW")
-                return entry
+    found = _find(entries, name) or _find(entries, Key(name, BASELINE[1]).label)
+    if found and found.sample is None:
+        raise PrefbenchError(f"{found.label} has no {metric.name} to compare with", "name another row: --baseline ROW")
+    if found:
+        return found
     labels = [entry.label for entry in entries]
-    methods = [entry.cells[0].row[0] for entry in entries]
+    methods = [entry.cells[0].row.method for entry in entries]
     raise PrefbenchError(f"no row {name!r} to compare with", did_you_mean(name, [*labels, *methods]) or f"rows: {', '.join(labels)}")
 
 

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefbench.api import Calibration, Harness
-from prefbench.config import Named
-from prefbench.errors import PrefbenchError
+from prefbench.config import UNTRAINED, Named
+from prefbench.errors import DamagedError, PrefbenchError
 from prefbench.registry import Registry, build
 from prefbench.report.metrics import Scores, measure
 from prefbench.store.folder import Folder
+from prefbench.tune.study import Study, read_study
 
 DONE = "done"
 """The status of a cell that has a result."""
+
+
+class Key(NamedTuple):
+    """What names a row."""
+
+    method: str
+    scheduler: str
+    condition: str = ""
+
+    @property
+    def label(self) -> str:
+        """``dpo + uniform``, ``dpo + uniform, noise-20``; the method alone for a trivial row."""
+        row = self.method if self.scheduler == UNTRAINED else f"{self.method} + {self.scheduler}"
+        return f"{row}, {self.condition}" if self.condition else row
+
+
+def condition_of(record: Mapping[str, Any]) -> str:
+    """The label of a record's condition; empty where it has none."""
+    return str(record.get("condition", {}).get("label", ""))
 
 
 @dataclass(frozen=True)
@@ -27,9 +48,9 @@ class CellEvidence:
     scores: Scores | None
 
     @property
-    def row(self) -> tuple[str, str]:
-        """The labels of its method and its scheduler, which name its row."""
-        return str(self.record["method"]["label"]), str(self.record["scheduler"]["label"])
+    def row(self) -> Key:
+        """The labels of its method, its scheduler and its condition, which name its row."""
+        return Key(str(self.record["method"]["label"]), str(self.record["scheduler"]["label"]), condition_of(self.record))
 
     @property
     def seed(self) -> int:
@@ -39,17 +60,36 @@ class CellEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A folder's track (the tables of its file) and its cells by name, in the order of names."""
+    """A folder's track (the tables of its file), its cells by name, in the order of names, the studies that chose its rows' settings by the names
+    of the rows, and what each run in it took."""
 
     track: Mapping[str, Any]
     cells: Mapping[str, CellEvidence]
+    studies: Mapping[str, Study] = field(default_factory=dict)
+    sessions: tuple[Mapping[str, Any], ...] = ()
 
 
 def read_evidence(root: Path, harnesses: Mapping[str, Harness]) -> Evidence:
     """Read and score everything under a run folder or a board folder; raises PrefbenchError naming the file that is missing or damaged."""
     folder = Folder(root)
     known = calibrations(folder.artefacts())
-    return Evidence(read_tables(folder), {cell: read_cell(folder, cell, harnesses, known) for cell in folder.records()})
+    cells = {cell: read_cell(folder, cell, harnesses, known) for cell in folder.records()}
+    return Evidence(read_tables(folder), cells, read_studies(folder), read_sessions(folder))
+
+
+def read_studies(folder: Folder) -> dict[str, Study]:
+    """The studies of a folder by row, in the order of their names."""
+    paths = sorted((folder.root / "tuning").glob("*.jsonl.gz"))
+    return {path.name.removesuffix(".jsonl.gz"): read_study(path) for path in paths}
+
+
+def read_sessions(folder: Folder) -> tuple[dict[str, Any], ...]:
+    """What each run in a folder took; none where that is not known."""
+    try:
+        lines = folder.sessions.read_text(encoding="utf-8").splitlines() if folder.sessions.exists() else []
+        return tuple(json.loads(line) for line in lines)
+    except ValueError as error:
+        raise DamagedError(f"{folder.sessions}: damaged: {error}", "restore it from the run or from version control") from None
 
 
 def read_cell(folder: Folder, cell: str, harnesses: Mapping[str, Harness], known: Mapping[str, Calibration]) -> CellEvidence:

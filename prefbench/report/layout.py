@@ -108,6 +108,7 @@ COSTS = (
     Cost("train_seconds", "Train (s)"),
     Cost("pairs_forward", "Pairs forward"),
     Cost("pairs_backward", "Pairs backward"),
+    Cost("flipped_percent", "Flipped labels among the trained (%)"),
     Cost("peak_memory_mib", "Peak memory (MiB)"),
 )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import product, starmap
 from typing import Any
 
 from prefbench.config import UNTRAINED
+from prefbench.report.evidence import Key
 from prefbench.report.layout import ACCURACY, CATEGORIES, COSTS, METRICS, Metric
-from prefbench.report.rows import BASELINE, MIXED, Board, Row, written_options
+from prefbench.report.rows import BASELINE, MIXED, Board, Row, tuning_of, written_options
+from prefbench.report.studies import sentence, study_rows
 from prefbench.report.verdicts import SCREENING, screening
 
 
@@ -56,6 +58,7 @@ def page(board: Board) -> str:
         _section("Other metrics", _metrics(board, _strangers(board)), "", board),
         _section("Costs", [*_costs(board), *_counts(board)], _COSTS, board),
         _section("Settings", _settings(board), f"Tuning: {board.track['track'].get('tuning') or 'not declared'}.", board),
+        _tuning(board),
         _rules(board),
         _again(board),
     ]
@@ -90,6 +93,8 @@ def _legend(board: Board) -> str:
         f"A seed varies {', '.join(board.track['track'].get('seed_varies', ())) or 'what the track does not declare'}.",
     ]
     if board.compared:
+        if board.conditions:
+            lines.append("Rows are compared with the baseline under the same condition.")
         lines.append("The difference is paired over seeds and questions, and not corrected for the number of rows.")
     if any(0 < len(row.seeds) < SCREENING for row in board.rows):
         lines.append(f"Screening: fewer than {SCREENING} seeds, enough for large differences only.")
@@ -136,6 +141,7 @@ def _count(harness: str, name: str, row: Row) -> str:
 def _settings(board: Board) -> list[Column]:
     columns = [Column("Columns", _columns_of, "---")] if any(row.settings.get("columns") for row in board.rows) else []
     return [
+        Column("Tuning", tuning_of, "---"),
         Column("Objective", lambda row: row.settings["method"].get("objective") or "", "---"),
         Column("Options", lambda row: written_options(row.settings["method"].get("options")), "---"),
         Column("Learning rate", lambda row: f"{row.settings['method'].get('learning_rate') or ''}"),
@@ -144,6 +150,15 @@ def _settings(board: Board) -> list[Column]:
         Column("From", lambda row: _origin(row.settings["scheduler"]), "---"),
         *columns,
     ]
+
+
+def _tuning(board: Board) -> str:
+    """How the tuner came to its choices; nothing where no row was tuned."""
+    rows = study_rows(board.studies)
+    if not rows:
+        return ""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_escaped(cell) for cell in row.values()] for row in rows)]
+    return "\n\n".join(["## Tuning", sentence(board.studies), _lines(lines)])
 
 
 def _origin(block: Mapping[str, Any]) -> str:
@@ -164,8 +179,17 @@ def _rules(board: Board) -> str:
     tables = [(name, board.track[name]) for name in ("source", "model", "judge", "train", "lora", "answers") if name in board.track]
     tables += [("harness", table) for table in board.track.get("harness", [])]
     lines = [f"- {name}: {written_options(table)}" for name, table in tables]
+    lines += [f"- condition {name}: {_changed(table)}" for name, table in board.track.get("conditions", {}).items()]
     return "\n".join(
         ["## Rules", "", "[track.toml](track.toml) fixes them; results of another track or version do not compare.", "", *lines]
+    )
+
+
+def _changed(table: Mapping[str, Any]) -> str:
+    """What a condition changes, in words."""
+    pairs, others = table.get("source", {}), {key: value for key, value in table.items() if key != "source"}
+    return (
+        "; ".join(part for part in (f"pairs with {written_options(pairs)}" if pairs else "", written_options(others)) if part) or "as it is"
     )
 
 
@@ -180,14 +204,26 @@ def _again(board: Board) -> str:
             f"prefbench board check {folder}    # every number here, from records and items",
             *(f"{command}    # records and items, from nothing" for command in runs),
             "```",
+            *(["", cost] if (cost := _cost_of(board)) else []),
         ]
     )
+
+
+def _cost_of(board: Board) -> str:
+    """What the runs that made the board took."""
+    if not board.sessions:
+        return ""
+    seconds, cells, trials = (sum(session[name] for session in board.sessions) for name in ("seconds", "cells", "trials"))
+    places = dict.fromkeys(f"{session['cores']} cores ({session['device']})" for session in board.sessions)
+    runs = f" in {len(board.sessions)} runs" if len(board.sessions) > 1 else ""
+    trial_cells = f" and {trials:,} trials of the tuner" if trials else ""
+    return f"The board took {seconds / 60:,.0f} minutes of wall time{runs} on {', '.join(places)}: {cells:,} cells{trial_cells}."
 
 
 def _selections(board: Board) -> list[str]:
     """The options of the runs that make the board's rows: none where they are the track's own, else a run for the methods of each scheduler."""
     trained = [row for row in board.rows if row.scheduler != UNTRAINED]
-    if {(row.method, row.scheduler) for row in trained} <= set(_grid(board)):
+    if {row.key for row in trained} <= set(_grid(board)):
         return [""]
     schedulers = sorted({row.scheduler for row in trained})
     stranger = " --plugin FILE" if any(_is_single_file(row) for row in trained) else ""
@@ -198,10 +234,11 @@ def _selections(board: Board) -> list[str]:
     ]
 
 
-def _grid(board: Board) -> Iterator[tuple[str, str]]:
-    """Method and scheduler of every row that the track runs by itself."""
+def _grid(board: Board) -> Iterator[Key]:
+    """Every row that the track runs by itself."""
     for table in board.track.get("grid", []):
-        yield from product(table.get("methods", []), (name.replace(" ", "") for name in table.get("schedulers", ["uniform"])))
+        schedulers = [name.replace(" ", "") for name in table.get("schedulers", ["uniform"])]
+        yield from starmap(Key, product(table.get("methods", []), schedulers, table.get("conditions", [""])))
 
 
 def _is_single_file(row: Row) -> bool:
@@ -237,9 +274,15 @@ def _section(title: str, columns: Sequence[Column], sentence: str, board: Board)
 
 
 def _table(board: Board, columns: Sequence[Column]) -> str:
-    columns = [Column("Method", lambda row: row.method, "---"), Column("Scheduler", lambda row: row.scheduler, "---"), *columns]
+    named = [Column("Method", lambda row: row.method, "---"), Column("Scheduler", lambda row: row.scheduler, "---")]
+    condition = [Column("Condition", lambda row: row.condition, "---")] if board.conditions else []
+    columns = [*condition, *named, *columns]
     lines = [[column.title for column in columns], [column.align for column in columns]]
     lines += [[_escaped(column.cell(row)) for column in columns] for row in board.rows]
+    return _lines(lines)
+
+
+def _lines(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

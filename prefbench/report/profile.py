@@ -17,16 +17,21 @@ def train_seconds(clocks: Mapping[str, float]) -> float:
 
 
 def profile_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each method and scheduler: mean seconds of a cell by clock, of the cells that were trained under a profile."""
+    """A row for each method, scheduler and condition: mean seconds of a cell by clock, of the cells that were trained under a profile."""
     profiled = [record for record in records if "optimiser" in record["clocks"]]
-    labels = dict.fromkeys((record["method"]["label"], record["scheduler"]["label"]) for record in profiled)
+    labels = dict.fromkeys(_labels(record) for record in profiled)
     rows = []
-    for method, scheduler in labels:
-        own = [record["clocks"] for record in profiled if (record["method"]["label"], record["scheduler"]["label"]) == (method, scheduler)]
+    for method, scheduler, condition in labels:
+        own = [record["clocks"] for record in profiled if _labels(record) == (method, scheduler, condition)]
         means = {name: sum(_seconds(clocks, name) for clocks in own) / len(own) for name in PROFILE}
         total = sum(means.values())
-        rows.append({"method": method, "scheduler": scheduler, "cells": len(own), "seconds": round(total, 2), **_rounded(means)})
+        named: dict[str, Any] = {"method": method, "scheduler": scheduler, **({"condition": condition} if condition else {})}
+        rows.append({**named, "cells": len(own), "seconds": round(total, 2), **_rounded(means)})
     return rows
+
+
+def _labels(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    return record["method"]["label"], record["scheduler"]["label"], record.get("condition", {}).get("label", "")
 
 
 def _seconds(clocks: Mapping[str, float], name: str) -> float:

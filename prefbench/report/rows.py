@@ -1,4 +1,4 @@
-"""The rows of a leaderboard, re-derived from records and judged items, and their order."""
+"""The rows of a leaderboard, re-derived from records and judged items, and their order: by condition, then by the metric that ranks the board."""
 
 from __future__ import annotations
 
@@ -9,25 +9,21 @@ from typing import Any
 import numpy as np
 
 from prefbench.config import UNTRAINED
-from prefbench.report.evidence import CellEvidence, Evidence
+from prefbench.report.evidence import CellEvidence, Evidence, Key
 from prefbench.report.layout import COSTS, RANKING, Metric, ordered
 from prefbench.report.outcome import SUBMITTED
 from prefbench.report.profile import train_seconds
 from prefbench.report.samples import Sample, difference, samples
 from prefbench.report.stats import Estimate
+from prefbench.tune.study import Study
 
 BASELINE = ("dpo", "uniform")
-"""The row that the others are compared with, where a board has it."""
+"""Method and scheduler of the row that the others of its condition are compared with, where a board has it."""
 
 MEBIBYTE = 2**20
 
 MIXED = "mixed"
 """The mode of a row with seeds that were run here and seeds that were run elsewhere."""
-
-
-def label_of(method: str, scheduler: str) -> str:
-    """``dpo + uniform``; the method alone for a trivial row."""
-    return method if scheduler == UNTRAINED else f"{method} + {scheduler}"
 
 
 @dataclass(frozen=True)
@@ -40,8 +36,7 @@ class Row:
     ``settings`` are the record's blocks ``method`` and ``scheduler``.
     """
 
-    method: str
-    scheduler: str
+    key: Key
     seeds: tuple[int, ...]
     metrics: Mapping[str, Estimate]
     versus: Mapping[str, Estimate]
@@ -54,9 +49,24 @@ class Row:
     settings: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     @property
+    def method(self) -> str:
+        """The method's label."""
+        return self.key.method
+
+    @property
+    def scheduler(self) -> str:
+        """The scheduler's label."""
+        return self.key.scheduler
+
+    @property
+    def condition(self) -> str:
+        """The condition's label; empty where it has none."""
+        return self.key.condition
+
+    @property
     def label(self) -> str:
-        """``dpo + uniform``; the method alone for a trivial row."""
-        return label_of(self.method, self.scheduler)
+        """``dpo + uniform``; the method alone for a trivial row; the condition behind a comma."""
+        return self.key.label
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,8 @@ class Board:
     metrics: tuple[Metric, ...]
     ranked_by: Metric | None
     rows: tuple[Row, ...]
+    studies: Mapping[str, Study] = field(default_factory=dict)
+    sessions: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def title(self) -> str:
@@ -85,6 +97,11 @@ class Board:
         return sorted({(harness, name) for row in self.rows for harness, counts in row.counts.items() for name in counts})
 
     @property
+    def conditions(self) -> bool:
+        """Whether any row has a condition."""
+        return any(row.condition for row in self.rows)
+
+    @property
     def submissions(self) -> bool:
         """Whether any cell was run elsewhere."""
         return any(row.submitted for row in self.rows)
@@ -96,16 +113,18 @@ class Board:
 
 def build(evidence: Evidence) -> Board:
     """The rows of the cells, sorted by the first metric of ``RANKING`` that any has; a row without it comes last."""
-    grouped: dict[tuple[str, str], list[CellEvidence]] = {}
+    grouped: dict[Key, list[CellEvidence]] = {}
     for cell in evidence.cells.values():
         grouped.setdefault(cell.row, []).append(cell)
     groups = {key: sorted(cells, key=lambda cell: cell.seed) for key, cells in grouped.items()}
     measured = samples([{cell.seed: cell.scores for cell in cells if cell.scores} for cells in groups.values()])
     metrics = ordered(name for own in measured for name in own)
-    baseline = dict(zip(groups, measured, strict=True)).get(BASELINE, {})
-    rows = [_row(cells, own, metrics, baseline) for cells, own in zip(groups.values(), measured, strict=True)]
+    by_key = dict(zip(groups, measured, strict=True))
+    rows = [_row(cells, by_key[key], metrics, by_key.get(Key(*BASELINE, key.condition), {})) for key, cells in groups.items()]
     ranked_by = next((metric for metric in RANKING if metric in metrics), None)
-    return Board(evidence.track, tuple(metrics), ranked_by, tuple(sorted(rows, key=lambda row: _rank(row, ranked_by))))
+    conditions = [*evidence.track.get("conditions", {}), ""]
+    ranked = tuple(sorted(rows, key=lambda row: (conditions.index(row.condition), *_rank(row, ranked_by))))
+    return Board(evidence.track, tuple(metrics), ranked_by, ranked, evidence.studies, evidence.sessions)
 
 
 def _rank(row: Row, metric: Metric | None) -> tuple[bool, float, str, str]:
@@ -115,11 +134,10 @@ def _rank(row: Row, metric: Metric | None) -> tuple[bool, float, str, str]:
 
 def _row(cells: Sequence[CellEvidence], own: Mapping[str, Sample], metrics: Sequence[Metric], baseline: Mapping[str, Sample]) -> Row:
     done = [cell for cell in cells if cell.scores]
-    method, scheduler = cells[0].row
-    versus = {} if (method, scheduler) == BASELINE else {m.name: difference(own.get(m.name), baseline.get(m.name)) for m in RANKING}
+    key = cells[0].row
+    versus = {} if key[:2] == BASELINE else {m.name: difference(own.get(m.name), baseline.get(m.name)) for m in RANKING}
     return Row(
-        method=method,
-        scheduler=scheduler,
+        key=key,
         seeds=tuple(cell.seed for cell in done),
         metrics={metric.name: metric.clip(own[metric.name].estimate()) for metric in metrics if metric.name in own},
         versus={name: estimate for name, estimate in versus.items() if estimate},
@@ -133,6 +151,7 @@ def _row(cells: Sequence[CellEvidence], own: Mapping[str, Sample], metrics: Sequ
             "method": cells[0].record["method"],
             "scheduler": cells[0].record["scheduler"],
             "columns": cells[0].record["include"]["train"].get("columns"),
+            "condition": cells[0].record.get("condition", {}),
         },
     )
 
@@ -153,6 +172,7 @@ def _costs(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
             found["train_seconds"].append(train_seconds(record["clocks"]))
             found["pairs_forward"].append(training["pairs_forward"])
             found["pairs_backward"].append(training["pairs_backward"])
+            found["flipped_percent"] += [100 * training["flipped_share_trained"]] if training.get("flipped_share") else []
         found["peak_memory_mib"].append(record["peak_memory_bytes"] / MEBIBYTE)
     return {name: float(np.mean(values)) for name, values in found.items() if values}
 
@@ -187,3 +207,12 @@ def written_options(options: Mapping[str, Any] | None) -> str:
     if found and all(isinstance(value, Mapping) for value in found.values()):
         return " + ".join(f"{link}({written_options(own)})" for link, own in found.items())
     return ", ".join(f"{name}={value}" for name, value in found.items())
+
+
+def tuning_of(row: Row) -> str:
+    """``tuned``, ``tuned under clean`` where the study is another condition's, ``pre-tuned`` or ``defaults``; empty where nothing was trained."""
+    found = row.settings["method"].get("tuning", "pre-tuned" if row.key.scheduler != UNTRAINED else "")
+    if isinstance(found, str):
+        return found
+    other = row.settings["condition"].get("tuned_in")
+    return f"tuned under {other}" if other else "tuned"

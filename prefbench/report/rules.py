@@ -12,14 +12,14 @@ from prefbench.config import Named
 from prefbench.errors import PrefbenchError
 from prefbench.plan import differences
 from prefbench.registry.options import option_fields
-from prefbench.report.evidence import read_tables
+from prefbench.report.evidence import condition_of, read_tables
 from prefbench.store.folder import Folder
 
 ROWS = ("methods", "schedulers", "grid", "trivial")
 """Tables that say which rows a track runs: a folder may have further ones, and other hyper-parameters, under the same rules."""
 
-UNRULED = ("description", "seeds")
-"""Keys of [track] that change nobody's result: seeds are paired where both folders have them."""
+UNRULED = ("description", "seeds", "tuning")
+"""Keys of [track] that change nobody's result: seeds are paired where both folders have them, and every row says how it was tuned."""
 
 OWN = ("learning_rate", "dtype")
 """Training settings that a method or a machine has of its own."""
@@ -46,9 +46,10 @@ def shared_settings(record: Mapping[str, Any], harnesses: Mapping[str, Harness])
     The budget is missing where nothing was trained. ``harnesses`` are the track's, by name and label.
     """
     train, answer = (record["include"][stage] for stage in ("train", "answer"))
+    condition = condition_of(record)
     settings = {
         "core_numerics_version": train.get("core_numerics_version"),
-        "source": train.get("source"),
+        f"source{condition and f' under {condition}'}": train.get("source"),
         "model": train.get("loading"),
         "harness": {name: _defaults(harnesses.get(name)) | found["options"] for name, found in answer.get("harnesses", {}).items()},
         **_asked(record),
@@ -102,11 +103,15 @@ def differing_rules(first: Folder, second: Folder, recorded: bool = True) -> lis
     cost, are no rules; other questions behind the same file name are. Without ``recorded`` only the track files are compared.
     """
     known = [_recorded(folder) if recorded else {} for folder in (first, second)]
+    if all(known):  # of a condition that one folder has no cell of, nothing is known there
+        shared = known[0]["source"].keys() & known[1]["source"].keys()
+        known = [{**own, "source": {condition: own["source"][condition] for condition in sorted(shared)}} for own in known]
     ours, theirs = (rules(read_tables(folder)) | (own if all(known) else {}) for folder, own in zip((first, second), known, strict=True))
     return sorted(differences(ours, theirs), key=lambda line: not line.startswith(("track.name:", "track.version:")))
 
 
 def _recorded(folder: Folder) -> dict[str, Any]:
-    """The rules that a folder's first cell recorded; none where there is none yet."""
-    found = (record for record in folder.records().values() if "source" in record["include"]["train"])
-    return next(({"source": record["include"]["train"]["source"], **_asked(record)} for record in found), {})
+    """The rules that a folder's cells recorded, the source by condition; none where there is no cell yet."""
+    found = [record for record in folder.records().values() if "source" in record["include"]["train"]]
+    sources = {condition_of(record): record["include"]["train"]["source"] for record in reversed(found)}
+    return {"source": sources, **_asked(found[0])} if found else {}

@@ -22,14 +22,15 @@ A repository keeps every version of a file for good.
 ITEMS_LIMIT = 24 * 2**10
 """Bytes that one cell's items may take: 805 preferences to eight decimals and Prefworld's other 560 items are a little over 20 KiB."""
 
-PARTS = ("records", "items", "artefacts")
+PARTS = ("records", "items", "artefacts", "tuning")
 KNOWN = re.compile(
     r"track\.toml|board\.csv|README\.md|forest\.png"
     r"|[^/.][^/]*\.py"  # how the track's data are made
     r"|[^/.][^/]*_prompts\.jsonl"  # what its judge is asked
+    r"|claims\.toml|runs\.jsonl|tuning/[^/.][^/]*\.jsonl\.gz"
     r"|records/[^/.][^/]*\.json|items/[^/.][^/]*\.jsonl\.gz|artefacts/[^/.][^/]*\.json\.gz"
 )
-RUN_PARTS = ("cells", "logs", "choices.json", "commits.json")
+RUN_PARTS = ("cells", "trials", "logs", "choices.json", "commits.json")
 """What a run keeps to go on."""
 
 
