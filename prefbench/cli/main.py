@@ -13,6 +13,7 @@ import typer
 from prefbench import __version__
 from prefbench.cli.board import board
 from prefbench.cli.check import check
+from prefbench.cli.claims import claims
 from prefbench.cli.compare import compare
 from prefbench.cli.doctor import doctor
 from prefbench.cli.new import new
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, plan, status, compare, plugins, show, new, check, doctor):
+for command in (run, plan, status, compare, claims, plugins, show, new, check, doctor):
     app.command()(command)
 app.add_typer(board, name="board")
 app.add_typer(score, name="score")

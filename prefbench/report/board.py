@@ -11,10 +11,11 @@ from typing import Any
 
 from prefbench.api import Harness
 from prefbench.report.evidence import read_evidence
+from prefbench.report.keys import BASELINE
 from prefbench.report.layout import COSTS, Metric, significant
 from prefbench.report.page import lost, page
 from prefbench.report.plot import forest
-from prefbench.report.rows import BASELINE, Board, Row, build, tuning_of, written_options
+from prefbench.report.rows import Board, Row, build, tuning_of, written_options
 from prefbench.report.stats import Estimate
 from prefbench.store.files import write_bytes, write_text
 

@@ -11,7 +11,7 @@ from typing import Any
 from prefbench.config import LoraRules, Named, Track, resolved
 from prefbench.data.locations import HubLocation, is_on_hub
 from prefbench.plan import Cell
-from prefbench.report.evidence import Key
+from prefbench.report.keys import Key
 from prefbench.report.layout import Metric, ordered
 from prefbench.report.rows import written_options
 from prefbench.store.provenance import packages

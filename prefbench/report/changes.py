@@ -15,7 +15,8 @@ from typing import Any
 from prefbench.config import UNTRAINED
 from prefbench.errors import DamagedError, PrefbenchError
 from prefbench.plan import FINISHED, differences
-from prefbench.report.evidence import Key, read_tables
+from prefbench.report.evidence import read_tables
+from prefbench.report.keys import Key
 from prefbench.report.outcome import Record, changes, outcome, stated_reason
 from prefbench.report.rules import rules
 from prefbench.store.folder import Folder

@@ -13,17 +13,18 @@ from prefbench.errors import PrefbenchError
 from prefbench.identity import digest, stage_key
 from prefbench.plan import STAGES, differences
 from prefbench.report.board import Board, board_csv
+from prefbench.report.claims import Claims, read_claims
 from prefbench.report.evidence import (
     DONE,
     CellEvidence,
     Evidence,
-    Key,
     calibrations,
     condition_of,
     read_sessions,
     read_studies,
     read_tables,
 )
+from prefbench.report.keys import Key
 from prefbench.report.metrics import measure
 from prefbench.report.outcome import statement_problems
 from prefbench.report.page import page
@@ -59,7 +60,7 @@ def examine(root: Path, harnesses: Mapping[str, Harness]) -> tuple[list[Problem]
     """
     checking = _Check(Folder(root), harnesses)
     problems = checking.problems()
-    return problems, Evidence(checking.track, checking.cells, checking.studies, checking.sessions)
+    return problems, Evidence(checking.track, checking.cells, checking.studies, checking.sessions, checking.claims)
 
 
 def rendering_problems(root: Path, board: Board) -> list[Problem]:
@@ -78,6 +79,7 @@ class _Check:
         self.cells: dict[str, CellEvidence] = {}
         self.studies: Mapping[str, Study] = {}
         self.sessions: tuple[Mapping[str, Any], ...] = ()
+        self.claims = Claims()
 
     def problems(self) -> list[Problem]:
         """The inputs first, then the cells, then what the cells have in common."""
@@ -86,6 +88,7 @@ class _Check:
         artefacts = self._read(self.folder.root / "artefacts", self.folder.artefacts, problems)
         self.studies = self._read(self.folder.root / "tuning", lambda: read_studies(self.folder), problems) or {}
         self.sessions = self._read(self.folder.sessions, lambda: read_sessions(self.folder), problems) or ()
+        self.claims = self._read(self.folder.claims, lambda: read_claims(self.folder), problems) or Claims()
         names = sorted(path.stem for path in (self.folder.root / "records").glob("*.json"))
         if not names:
             problems.append(Problem("records", "files", "at least one", "none"))

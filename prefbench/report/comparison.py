@@ -10,10 +10,10 @@ from typing import Any
 from prefbench.errors import PrefbenchError
 from prefbench.plan import differences
 from prefbench.registry import did_you_mean
-from prefbench.report.evidence import CellEvidence, Evidence, Key
+from prefbench.report.evidence import CellEvidence, Evidence
+from prefbench.report.keys import BASELINE, Key
 from prefbench.report.layout import RANKING, Metric, ordered
 from prefbench.report.metrics import Scores
-from prefbench.report.rows import BASELINE
 from prefbench.report.samples import FittedSample, Sample, paired, samples
 from prefbench.report.stats import Estimate
 from prefbench.report.verdicts import Verdict, judge

@@ -7,32 +7,20 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from prefbench.api import Calibration, Harness
-from prefbench.config import UNTRAINED, Named
+from prefbench.config import Named
 from prefbench.errors import DamagedError, PrefbenchError
 from prefbench.registry import Registry, build
+from prefbench.report.claims import Claims, read_claims
+from prefbench.report.keys import Key
 from prefbench.report.metrics import Scores, measure
 from prefbench.store.folder import Folder
 from prefbench.tune.study import Study, read_study
 
 DONE = "done"
 """The status of a cell that has a result."""
-
-
-class Key(NamedTuple):
-    """What names a row."""
-
-    method: str
-    scheduler: str
-    condition: str = ""
-
-    @property
-    def label(self) -> str:
-        """``dpo + uniform``, ``dpo + uniform, noise-20``; the method alone for a trivial row."""
-        row = self.method if self.scheduler == UNTRAINED else f"{self.method} + {self.scheduler}"
-        return f"{row}, {self.condition}" if self.condition else row
 
 
 def condition_of(record: Mapping[str, Any]) -> str:
@@ -61,12 +49,13 @@ class CellEvidence:
 @dataclass(frozen=True)
 class Evidence:
     """A folder's track (the tables of its file), its cells by name, in the order of names, the studies that chose its rows' settings by the names
-    of the rows, and what each run in it took."""
+    of the rows, what each run in it took, and what papers claim."""
 
     track: Mapping[str, Any]
     cells: Mapping[str, CellEvidence]
     studies: Mapping[str, Study] = field(default_factory=dict)
     sessions: tuple[Mapping[str, Any], ...] = ()
+    claims: Claims = field(default_factory=Claims)
 
 
 def read_evidence(root: Path, harnesses: Mapping[str, Harness]) -> Evidence:
@@ -74,7 +63,7 @@ def read_evidence(root: Path, harnesses: Mapping[str, Harness]) -> Evidence:
     folder = Folder(root)
     known = calibrations(folder.artefacts())
     cells = {cell: read_cell(folder, cell, harnesses, known) for cell in folder.records()}
-    return Evidence(read_tables(folder), cells, read_studies(folder), read_sessions(folder))
+    return Evidence(read_tables(folder), cells, read_studies(folder), read_sessions(folder), read_claims(folder))
 
 
 def read_studies(folder: Folder) -> dict[str, Study]:

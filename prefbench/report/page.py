@@ -9,9 +9,10 @@ from itertools import product, starmap
 from typing import Any
 
 from prefbench.config import UNTRAINED
-from prefbench.report.evidence import Key
+from prefbench.report.finding_rows import short_row
+from prefbench.report.keys import BASELINE, Key
 from prefbench.report.layout import ACCURACY, CATEGORIES, COSTS, METRICS, Metric
-from prefbench.report.rows import BASELINE, MIXED, Board, Row, tuning_of, written_options
+from prefbench.report.rows import MIXED, Board, Row, tuning_of, written_options
 from prefbench.report.studies import sentence, study_rows
 from prefbench.report.verdicts import SCREENING, screening
 
@@ -50,6 +51,7 @@ def page(board: Board) -> str:
         f"# {board.title}",
         board.track["track"].get("description", ""),
         _leaderboard(board),
+        _claims(board),
         _section("AlpacaEval", _metrics(board, _ALPACA_EVAL), "", board),
         _section("MT-Bench", _metrics(board, (*_MT_BENCH, "mt_bench_flip_rate")), "", board),
         _section(
@@ -150,6 +152,25 @@ def _settings(board: Board) -> list[Column]:
         Column("From", lambda row: _origin(row.settings["scheduler"]), "---"),
         *columns,
     ]
+
+
+def _claims(board: Board) -> str:
+    """What the board says of the claims of papers; nothing where it has none."""
+    if not board.findings:
+        return ""
+    rows = [short_row(finding) for finding in board.findings]
+    lines = [
+        [title.capitalize() for title in rows[0]],
+        ["---"] * len(rows[0]),
+        *([_escaped(cell) for cell in row.values()] for row in rows),
+    ]
+    tested = sum(finding.estimate is not None for finding in board.findings)
+    sentence = (
+        f"Tested on {board.scale}. Differences are paired over seeds and questions and in the units of the board, p is corrected for the "
+        f"{tested} claims that could be tested (Holm): the chance that any verdict of this table is wrong is at most 5 %. "
+        "Other scales are not spoken of. [claims.toml](claims.toml) has the statements."
+    )
+    return "\n\n".join(["## Claims", sentence, _lines(lines)])
 
 
 def _tuning(board: Board) -> str:

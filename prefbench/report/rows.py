@@ -9,18 +9,15 @@ from typing import Any
 import numpy as np
 
 from prefbench.config import UNTRAINED
-from prefbench.report.evidence import CellEvidence, Evidence, Key
+from prefbench.report.costs import costs
+from prefbench.report.evidence import CellEvidence, Evidence
+from prefbench.report.findings import Finding, findings
+from prefbench.report.keys import BASELINE, Key
 from prefbench.report.layout import COSTS, RANKING, Metric, ordered
 from prefbench.report.outcome import SUBMITTED
-from prefbench.report.profile import train_seconds
 from prefbench.report.samples import Sample, difference, samples
 from prefbench.report.stats import Estimate
 from prefbench.tune.study import Study
-
-BASELINE = ("dpo", "uniform")
-"""Method and scheduler of the row that the others of its condition are compared with, where a board has it."""
-
-MEBIBYTE = 2**20
 
 MIXED = "mixed"
 """The mode of a row with seeds that were run here and seeds that were run elsewhere."""
@@ -79,6 +76,9 @@ class Board:
     rows: tuple[Row, ...]
     studies: Mapping[str, Study] = field(default_factory=dict)
     sessions: tuple[Mapping[str, Any], ...] = ()
+    scale: str = ""
+    findings: tuple[Finding, ...] = ()
+    """What the board says of the claims of papers, and the scale at which it says so."""
 
     @property
     def title(self) -> str:
@@ -124,7 +124,8 @@ def build(evidence: Evidence) -> Board:
     ranked_by = next((metric for metric in RANKING if metric in metrics), None)
     conditions = [*evidence.track.get("conditions", {}), ""]
     ranked = tuple(sorted(rows, key=lambda row: (conditions.index(row.condition), *_rank(row, ranked_by))))
-    return Board(evidence.track, tuple(metrics), ranked_by, ranked, evidence.studies, evidence.sessions)
+    found = findings(evidence.claims, evidence, by_key)
+    return Board(evidence.track, tuple(metrics), ranked_by, ranked, evidence.studies, evidence.sessions, evidence.claims.scale, found)
 
 
 def _rank(row: Row, metric: Metric | None) -> tuple[bool, float, str, str]:
@@ -162,19 +163,10 @@ def _mode(cells: Sequence[CellEvidence]) -> str:
 
 
 def _costs(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Means over the seeds that have the cost: a model that was not trained has none."""
-    found: dict[str, list[float]] = {cost.name: [] for cost in COSTS}
-    for record in records:
-        training = record["result"]["training"]
-        if training:
-            for clock in ("columns", "select"):
-                found[f"{clock}_seconds"].append(record["clocks"].get(clock, 0.0))
-            found["train_seconds"].append(train_seconds(record["clocks"]))
-            found["pairs_forward"].append(training["pairs_forward"])
-            found["pairs_backward"].append(training["pairs_backward"])
-            found["flipped_percent"] += [100 * training["flipped_share_trained"]] if training.get("flipped_share") else []
-        found["peak_memory_mib"].append(record["peak_memory_bytes"] / MEBIBYTE)
-    return {name: float(np.mean(values)) for name, values in found.items() if values}
+    """Means over the seeds that have the cost: a model that was not trained has few."""
+    found = [costs(record) for record in records]
+    values = {cost.name: [own[cost.name] for own in found if cost.name in own] for cost in COSTS}
+    return {name: float(np.mean(own)) for name, own in values.items() if own}
 
 
 def _counts(cells: Sequence[CellEvidence]) -> dict[str, dict[str, int]]:

@@ -31,12 +31,6 @@ class MeanSample:
         """Whether every value is zero: as a difference, that nothing changed."""
         return not np.nan_to_num(self.values).any()
 
-    def minus(self, other: MeanSample) -> MeanSample | None:
-        """The paired difference on the seeds and questions that both have; None where they share none."""
-        seeds, here, there = _shared(self.seeds, other.seeds)
-        values = self.values[here] - other.values[there]
-        return None if np.isnan(values).all() else MeanSample(seeds, values)
-
 
 @dataclass(frozen=True)
 class FittedSample:
@@ -56,25 +50,36 @@ class FittedSample:
         """Whether every value is zero under every draw: as a difference, that nothing changed."""
         return not self.values.any() and not self.replicates.any()
 
-    def minus(self, other: FittedSample) -> FittedSample | None:
-        """The paired difference on the seeds that both have; None where they share none."""
-        seeds, here, there = _shared(self.seeds, other.seeds)
-        if not seeds:
-            return None
-        questions = min(self.questions, other.questions)
-        return FittedSample(seeds, self.values[here] - other.values[there], self.replicates[here] - other.replicates[there], questions)
-
 
 Sample = MeanSample | FittedSample
 
 
 def paired(row: Sample | None, baseline: Sample | None) -> Sample | None:
     """A row's metric minus the baseline's, seed by seed and question by question; None where one has no such metric or they share nothing."""
-    if isinstance(row, MeanSample) and isinstance(baseline, MeanSample):
-        return row.minus(baseline)
-    if isinstance(row, FittedSample) and isinstance(baseline, FittedSample):
-        return row.minus(baseline)
-    return None
+    return combined([(1.0, row), (-1.0, baseline)]) if row and baseline else None
+
+
+def combined(parts: Sequence[tuple[float, Sample]]) -> Sample | None:
+    """The sum of samples, each times a factor, on the seeds (and of means, the questions) that all of them have.
+
+    None where they share none, or where some are means and others fitted: those have no questions to be paired by.
+    """
+    shared = [set(sample.seeds) for _, sample in parts]
+    seeds = tuple(seed for seed in parts[0][1].seeds if all(seed in own for own in shared))
+    fits = [(factor, sample) for factor, sample in parts if isinstance(sample, FittedSample)]
+    means = [(factor, sample) for factor, sample in parts if isinstance(sample, MeanSample)]
+    if not seeds or (fits and means):
+        return None
+    if fits:
+        values, replicates = (sum(f * getattr(s, name)[_places(s, seeds)] for f, s in fits) for name in ("values", "replicates"))
+        return FittedSample(seeds, np.asarray(values), np.asarray(replicates), min(sample.questions for _, sample in fits))
+    whole = np.asarray(sum(factor * sample.values[_places(sample, seeds)] for factor, sample in means))
+    return None if np.isnan(whole).all() else MeanSample(seeds, whole)
+
+
+def _places(sample: Sample, seeds: Sequence[int]) -> list[int]:
+    """Where a sample has these seeds."""
+    return [sample.seeds.index(seed) for seed in seeds]
 
 
 def difference(row: Sample | None, baseline: Sample | None) -> Estimate | None:
@@ -129,9 +134,3 @@ def _fits(fits: Mapping[int, FittedScore], axis: Sequence[str], draws: np.ndarra
     replicates = [score.fit.resample(draws[:, [position[key] for key in score.ids]]) for score in fits.values()]
     values = np.array([score.fit.value for score in fits.values()], dtype=np.float64)
     return FittedSample(tuple(fits), values, np.array(replicates, dtype=np.float64), min(len(score.ids) for score in fits.values()))
-
-
-def _shared(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[tuple[int, ...], list[int], list[int]]:
-    """The seeds that both have, and their positions in each."""
-    seeds = tuple(seed for seed in first if seed in second)
-    return seeds, [first.index(seed) for seed in seeds], [second.index(seed) for seed in seeds]

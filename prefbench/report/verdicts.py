@@ -71,6 +71,12 @@ def p_value(difference: Estimate) -> float:
     return _tail(abs(difference.value), difference)
 
 
+def one_sided(difference: Estimate, side: int) -> float:
+    """One-sided p of a difference on that side of zero, +1 or -1, whose truth is zero or on the other side."""
+    half = p_value(difference) / 2
+    return half if difference.value * side > 0 else 1 - half
+
+
 def detectable(difference: Estimate, family: int) -> float:
     """The true difference, in the metric's unit, that ``family`` comparisons find with ``POWER``: (t_{1 - alpha/2k} + t_{power}) * se, both
     quantiles those of ``p_value``'s distribution."""

@@ -43,6 +43,11 @@ class Folder:
         return self.root / "commits.json"
 
     @property
+    def claims(self) -> Path:
+        """What papers claim about the track's rows."""
+        return self.root / "claims.toml"
+
+    @property
     def sessions(self) -> Path:
         """What each run in this folder took: its seconds, its cores, and how many cells and trials it ran; a line each."""
         return self.root / "runs.jsonl"
