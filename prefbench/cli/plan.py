@@ -51,8 +51,8 @@ def plan(
         typer.echo(f"{location}: commit {commit}", err=True)
     if planned.trials and planned.track.to_tune:
         rules = planned.trials.rules
-        each = f"{rules.trials} trials with {len(rules.seeds)} seeds each"
-        typer.echo(f"tuning: {len(planned.track.to_tune)} rows, {each}, on validation prompts", err=True)
+        each = f"{rules.trials} trials with each of {len(rules.seeds)} seeds"
+        typer.echo(f"tuning: {len(planned.trials.planner.track.rows)} rows, {each}, on validation prompts", err=True)
     if told := judging(planned):
         typer.echo(told, err=True)
 
