@@ -63,7 +63,8 @@ class Study:
     def best(self) -> Trial | None:
         """The trial with the highest win rate, of equals the first; None where all failed."""
         found = [trial for trial in self.trials if trial.win_rate is not None]
-        return max(found, key=lambda trial: trial.win_rate or 0.0, default=None)
+        # Rounded: of two means that are equal in numbers, the last bit is not to choose.
+        return max(found, key=lambda trial: round(trial.win_rate or 0.0, 2 * DECIMALS), default=None)
 
     @property
     def failed(self) -> int:
