@@ -1,0 +1,63 @@
+"""``prefbench claims``: a verdict for every claim of the committed boards, and what it says where there is nothing to say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from prefbench.cli.main import app
+from prefbench.errors import PrefbenchError
+from prefbench.report.findings import FAILS, HOLDS, OPEN
+
+LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
+WITH_CLAIMS = sorted(path.parent for path in LEADERBOARDS.glob("*/claims.toml") if (path.parent / "records").is_dir())
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["claims", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("board", WITH_CLAIMS, ids=lambda path: path.name)
+def test_every_claim_has_a_verdict_or_a_reason(board: Path) -> None:
+    rows = json.loads(invoke(board, "--format", "json").stdout)
+    assert len(rows) == board.joinpath("claims.toml").read_text().count("[[claim]]")
+    for row in rows:
+        assert row["verdict"] in (HOLDS, FAILS, OPEN)
+        assert (row["verdict"] != OPEN) == (row["p_corrected"] is not None and row["p_corrected"] <= 0.05)
+        assert row["verdict"] != OPEN or row["reason"] or row["detectable"] is not None
+
+
+def test_a_board_by_the_name_of_its_track(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(LEADERBOARDS.parent)
+    found = invoke("prefworld", "--format", "md").stdout
+    assert found == invoke(LEADERBOARDS / "prefworld", "--format", "md").stdout
+    assert found.startswith("### prefworld, version 3: claims, tested on ")
+
+
+def test_a_record_that_is_deleted_turns_its_claims_undecided(tmp_path: Path) -> None:
+    shutil.copytree(LEADERBOARDS / "prefworld", tmp_path / "prefworld")
+    before = json.loads(invoke(tmp_path / "prefworld", "--format", "json").stdout)
+    (tmp_path / "prefworld" / "records" / "apo-hinge-zero.uniform.s0.json").unlink()
+    after = json.loads(invoke(tmp_path / "prefworld", "--format", "json").stdout)
+    touched = [row for row in after if "[apo-hinge-zero]" in row["statement"]]
+    assert touched
+    assert {(row["verdict"], row["reason"]) for row in touched} == {(OPEN, "apo-hinge-zero.uniform.s0: no record")}
+    others = [(old["verdict"], new["verdict"]) for old, new in zip(before, after, strict=True) if "[apo-hinge-zero]" not in old["statement"]]
+    assert others
+    # Fewer claims are tested, so that a verdict may be reached that was not; none is lost.
+    assert all(new in (old, HOLDS, FAILS) for old, new in others)
+
+
+def test_a_board_without_claims_says_where_they_would_be() -> None:
+    result = invoke(LEADERBOARDS / "hh-small-coin")
+    assert isinstance(result.exception, PrefbenchError)
+    assert "has no claims" in str(result.exception)
+
+
+def test_the_tables_tell_the_scale_and_what_could_have_been_found() -> None:
+    text = invoke(LEADERBOARDS / "prefworld").stdout
+    assert "0.27 million parameters" in " ".join(text.split())
