@@ -49,6 +49,21 @@ def test_where_seeds_have_the_same_pairs_the_first_one_computes_their_reference_
     assert data_tasks("order", "labels") == [("data s0", (), 1), ("data s1", (), 1)]  # each has pairs of its own
 
 
+def test_under_conditions_the_samples_of_a_seed_are_drawn_once(tmp_path):
+    """Two workers would otherwise wait for the same file while others have nothing to do."""
+    track = tmp_path / "mini.toml"
+    conditions = "[conditions.clean]\n[conditions.noisy]\nsource = { noise = 0.2 }\n"
+    track.write_text(TRACK.replace("[[grid]]", conditions + '[[grid]]\nconditions = ["clean", "noisy"]'))
+    planned = plan_run(RunOptions(track=str(track), out=tmp_path / "run"))
+    site = Site(planned.track, (), planned.folder.root, tmp_path, "float32")
+    tasks = {task.id: task for task in worklist(planned.pending, planned.planner, site, Share(1, 1, 1))}
+    waits = {name: task.behind for name, task in tasks.items() if name.startswith("data")}
+    assert waits["data clean s0"] == ()
+    assert waits["data noisy s0"] == ("data clean s0",)
+    assert "data noisy s1" in tasks["dpo.loss-ranked.noisy.s1"].after
+    assert set(waits).issuperset(name for behind in waits.values() for name in behind)  # or nothing would ever begin
+
+
 def test_a_trial_that_fails_costs_no_cell(tmp_path):
     planned = planned_in(tmp_path)
     site = Site(planned.track, (), planned.folder.root, tmp_path, "float32")

@@ -18,8 +18,8 @@ from prefbench.store.folder import Folder
 ROWS = ("methods", "schedulers", "grid", "trivial")
 """Tables that say which rows a track runs: a folder may have further ones, and other hyper-parameters, under the same rules."""
 
-UNRULED = ("description", "seeds", "tuning")
-"""Keys of [track] that change nobody's result: seeds are paired where both folders have them, and every row says how it was tuned."""
+UNRULED = ("description", "seeds")
+"""Keys of [track] that change nobody's result: seeds are paired where both folders have them."""
 
 OWN = ("learning_rate", "dtype")
 """Training settings that a method or a machine has of its own."""
@@ -46,10 +46,9 @@ def shared_settings(record: Mapping[str, Any], harnesses: Mapping[str, Harness])
     The budget is missing where nothing was trained. ``harnesses`` are the track's, by name and label.
     """
     train, answer = (record["include"][stage] for stage in ("train", "answer"))
-    condition = condition_of(record)
     settings = {
         "core_numerics_version": train.get("core_numerics_version"),
-        f"source{condition and f' under {condition}'}": train.get("source"),
+        _source_of(record): train.get("source"),
         "model": train.get("loading"),
         "harness": {name: _defaults(harnesses.get(name)) | found["options"] for name, found in answer.get("harnesses", {}).items()},
         **_asked(record),
@@ -104,14 +103,19 @@ def differing_rules(first: Folder, second: Folder, recorded: bool = True) -> lis
     """
     known = [_recorded(folder) if recorded else {} for folder in (first, second)]
     if all(known):  # of a condition that one folder has no cell of, nothing is known there
-        shared = known[0]["source"].keys() & known[1]["source"].keys()
-        known = [{**own, "source": {condition: own["source"][condition] for condition in sorted(shared)}} for own in known]
+        known = [{key: own[key] for key in own if key in known[0].keys() & known[1].keys()} for own in known]
     ours, theirs = (rules(read_tables(folder)) | (own if all(known) else {}) for folder, own in zip((first, second), known, strict=True))
     return sorted(differences(ours, theirs), key=lambda line: not line.startswith(("track.name:", "track.version:")))
 
 
 def _recorded(folder: Folder) -> dict[str, Any]:
-    """The rules that a folder's cells recorded, the source by condition; none where there is no cell yet."""
+    """The rules that a folder's cells recorded, with the source under each condition; none where there is no cell yet."""
     found = [record for record in folder.records().values() if "source" in record["include"]["train"]]
-    sources = {condition_of(record): record["include"]["train"]["source"] for record in reversed(found)}
-    return {"source": sources, **_asked(found[0])} if found else {}
+    sources = {_source_of(record): record["include"]["train"]["source"] for record in reversed(found)}
+    return {**sources, **_asked(found[0])} if found else {}
+
+
+def _source_of(record: Mapping[str, Any]) -> str:
+    """What the pairs of a record are called: ``source``, ``source under noise-20``."""
+    condition = condition_of(record)
+    return f"source under {condition}" if condition else "source"

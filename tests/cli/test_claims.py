@@ -46,7 +46,9 @@ def test_a_record_that_is_deleted_turns_its_claims_undecided(tmp_path: Path) -> 
     touched = [row for row in after if "[apo-hinge-zero]" in row["statement"]]
     assert touched
     assert {(row["verdict"], row["reason"]) for row in touched} == {(OPEN, "apo-hinge-zero.uniform.s0: no record")}
-    others = [(old["verdict"], new["verdict"]) for old, new in zip(before, after, strict=True) if "[apo-hinge-zero]" not in old["statement"]]
+    others = [
+        (old["verdict"], new["verdict"]) for old, new in zip(before, after, strict=True) if "[apo-hinge-zero]" not in old["statement"]
+    ]
     assert others
     # Fewer claims are tested, so that a verdict may be reached that was not; none is lost.
     assert all(new in (old, HOLDS, FAILS) for old, new in others)

@@ -16,6 +16,7 @@ MINIATURE = {
     "pair_count": 24,
     "prompt_count": 32,
     "question_count": 16,
+    "validation_count": 16,
     "dialogue_count": 8,
     "held_out_count": 8,
 }

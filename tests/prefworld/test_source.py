@@ -42,6 +42,7 @@ def test_no_prompt_is_on_two_sides(prefworld: Prefworld) -> None:
         first_turns(prefworld.held_out()),
         {question.turns[0] for question in prefworld.questions("alpaca_eval")},
         {question.turns[0] for question in prefworld.questions("mt_bench")},
+        {question.turns[0] for question in prefworld.questions("validation")},
     ]
     assert sum(map(len, sides)) == len(set.union(*sides))
 
@@ -53,6 +54,21 @@ def test_noise_flips_training_labels_of_the_same_samples_and_no_held_out_label(p
     assert 0 < sum(pair.columns["flipped"] for pair in flipped) < 24
     assert [{pair.chosen, pair.rejected} for pair in flipped] == [{pair.chosen, pair.rejected} for pair in clean]
     assert noisy.held_out() == prefworld.held_out()
+
+
+def test_lopsided_pairs_are_the_better_sample_and_a_bad_answer(prefworld: Prefworld, cache: Path) -> None:
+    """As MADPO's lower tiers: larger true margins, of answers that the policy would not give; half of them are of the medium tier too."""
+    tiers = [Prefworld(**MINIATURE, lopsided=share) for share in (0.5, 1.0)]
+    for tier in tiers:
+        tier.prepare(cache, lambda _: pytest.fail("other pairs are no reason to train the models again"))
+    texts = [{pair.prompt[-1]["content"]: {pair.chosen, pair.rejected} for pair in source.pairs(0)} for source in (prefworld, *tiers)]
+    high, medium, low = texts
+    assert all(len(high[prompt] & low[prompt]) == 1 for prompt in high)
+    assert all(medium[prompt] in (high[prompt], low[prompt]) for prompt in high)
+    assert 0 < sum(medium[prompt] == low[prompt] for prompt in high) < 24
+    gold = [sum(abs(pair.columns["gold_margin"]) for pair in source.pairs(0)) for source in (prefworld, tiers[1])]
+    assert gold[1] > gold[0]
+    assert tiers[1].held_out() == prefworld.held_out()
 
 
 def test_another_world_has_other_models_and_prompts(prefworld: Prefworld, cache: Path) -> None:

@@ -55,8 +55,8 @@ statement = "length_controlled_win_rate[ipo] - length_controlled_win_rate[dpo] >
 ROWS = {("sft", "-"): 0.35, ("dpo", "uniform"): 0.6, ("ipo", "uniform"): 0.8, ("dpo", "random"): 0.6}
 
 
-def board_with(tmp_path: Path, world: World = World(rows=ROWS)) -> Path:
-    write_board(tmp_path, world)
+def board_with(tmp_path: Path, seeds: int = 3) -> Path:
+    write_board(tmp_path, World(rows=ROWS, seeds=seeds))
     (tmp_path / "claims.toml").write_text(CLAIMS)
     return tmp_path
 
@@ -109,7 +109,7 @@ def asked(evidence: Evidence, *statements: str) -> Sequence[Finding]:
 
 
 def test_one_seed_decides_nothing(tmp_path: Path) -> None:
-    folder = board_with(tmp_path, World(rows=ROWS, seeds=1))
+    folder = board_with(tmp_path, seeds=1)
     track = folder / "track.toml"
     track.write_text(track.read_text().replace("seeds = [0, 1, 2]", "seeds = [0]"))
     assert {finding.reason for finding in found_in(folder)} == {ONE_SEED}

@@ -29,7 +29,7 @@ def tuned_board(root: Path, study: Study) -> Folder:
     assert chosen is not None
     for seed in range(3):
         cell = ("dpo", "uniform", seed)
-        before = folder.read_record("dpo.uniform.s{}".format(seed))
+        before = folder.read_record(f"dpo.uniform.s{seed}")
         stated = {"study": "dpo.uniform", "sha256": chosen.study}
         made = record(cell, "done", before["result"])
         folder.write_record(made["cell"], {**made, "method": {**made["method"], "tuning": stated}})
