@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -203,6 +204,8 @@ class CellRun:
         judged = self._stage("judge", self._judge, lambda found: self._lines_are_whole("judged", found))
         scored = self._stage("score", lambda _: self._score(trained["training"]), self._items_are_whole)
         weights = {"weights_sha256": trained["weights_sha256"], "training": trained["training"], "answers_sha256": answered}
+        if self.cell.row.is_trial:  # hundreds of policies would fill a disk
+            shutil.rmtree(self._policy_folder())
         return {**scored, **weights, "judged_sha256": judged}
 
     # ---------------------------------------------------------------- stages

@@ -93,7 +93,7 @@ def _tuning(cell: Cell, track: Track) -> dict[str, Any]:
         return {}
     if cell.row.chosen is None:
         return {"tuning": "pre-tuned" if track.methods[cell.row.method].pre_tuned else "defaults"}
-    return {"tuning": "a trial" if cell.row.chosen.trial else {"study": studied_row(track, cell.row).name, "sha256": cell.row.chosen.study}}
+    return {"tuning": "a trial" if cell.row.is_trial else {"study": studied_row(track, cell.row).name, "sha256": cell.row.chosen.study}}
 
 
 def _method(cell: Cell, track: Track) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def tune(planned: Planned, crew: Crew, on_plan: Callable[[Planned], None], prepa
     while due.pending and not crew.request():
         on_plan(due)
         crew.run(due, prepared)
-        remove_policies(due)
+        remove_work(due)
         due = dataclasses.replace(due_trials(planned, trials), retry_failed=False)  # once: what fails again is a failed trial
     for row in trials.planner.track.rows:
         trials.conclude(row)
@@ -42,7 +42,7 @@ def due_trials(planned: Planned, trials: Trials) -> Planned:
     ).looked_at_again()
 
 
-def remove_policies(due: Planned) -> None:
+def remove_work(due: Planned) -> None:
     """Of a trial that came to an end only its record and its items are needed."""
     for cell, state in due.looked_at_again().states.items():
         if state.status in FINISHED:

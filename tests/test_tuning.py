@@ -167,6 +167,7 @@ def test_a_changed_judge_tunes_again(options: RunOptions) -> None:
 def test_only_policies_of_rows_are_kept(options: RunOptions) -> None:
     plans_of(options)
     assert list((options.out / "trials" / "cells").iterdir()) == []
+    assert len(list((options.out / "trials" / "records").iterdir())) == 9
     assert (options.out / "cells" / "simpo.uniform.clean.s0" / "policy" / "model.safetensors").exists()
 
 

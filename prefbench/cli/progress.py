@@ -51,9 +51,9 @@ class Progress:
         self.cells = {cell.id for cell in planned.pending}
         self.bar.update(self.total, total=len(self.cells))
         track = planned.track
-        self.say(
-            f"{track.name} version {track.version}: {len(self.cells)} of {len(planned.cells)} cells to run, into {planned.folder.root}"
-        )
+        what = "trials of the tuner" if planned.account else "cells"
+        counts = f"{len(self.cells)} of {len(planned.cells)} {what} to run"
+        self.say(f"{track.name} version {track.version}: {counts}, into {planned.folder.root}")
         for location, commit in planned.commits.items():
             self.say(f"{location}: commit {commit}, which this folder keeps")
         for label, reason in track.skipped.items():

@@ -180,6 +180,11 @@ class Row:
         return ".".join(part for part in (self.method, self.scheduler, self.condition, trial) if part)
 
     @property
+    def is_trial(self) -> bool:
+        """Whether it is a trial of the tuner, whose policy nobody needs when it is judged."""
+        return self.chosen is not None and bool(self.chosen.trial)
+
+    @property
     def trained(self) -> bool:
         """False for a trivial row, which is a model as the source gave it."""
         return self.scheduler != UNTRAINED

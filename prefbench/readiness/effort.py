@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from prefbench.config import UNTRAINED, Track, TrainRules
+from prefbench.config import Track, TrainRules
 from prefbench.engine.memory import container_limit_bytes
 from prefbench.readiness.footprint import FULL, HALF, MOMENTS, Shape, step_tokens
 from prefbench.train.device import autocast, device
+from prefbench.tune.trials import studied_row
 
 SHARE = 0.35
 """Of the rate of plain matrix products that training reaches: assumed; large models on a good GPU reach .3 to .5, small ones less."""
@@ -24,7 +25,13 @@ MEASURED_FOR = 0.3
 
 def trained_cells(track: Track) -> int:
     """Rows that are trained, times seeds."""
-    return len(track.seeds) * sum(row.scheduler != UNTRAINED for row in track.rows)
+    return len(track.seeds) * sum(row.trained for row in track.rows)
+
+
+def trial_cells(track: Track) -> int:
+    """Trials of the tuner: rows that have some, times trials and tuning seeds."""
+    rows = {studied_row(track, row) for row in track.to_tune}
+    return len(rows) * track.tune.trials * len(track.tune.seeds) if track.tune else 0
 
 
 def disk_needed(shape: Shape, track: Track) -> int:

@@ -19,12 +19,13 @@ from prefbench.data.rows import Table
 from prefbench.errors import PrefbenchError
 from prefbench.judges.estimate import estimate
 from prefbench.plan import Planner
-from prefbench.readiness.effort import trained_cells
+from prefbench.readiness.effort import trained_cells, trial_cells
 from prefbench.readiness.findings import Finding, in_words, looked_at
 from prefbench.readiness.places import known_commits, presence
 from prefbench.readiness.training import Training, training_findings
 from prefbench.registry import Registry
 from prefbench.store.folder import Folder
+from prefbench.tune.trials import trial_track
 
 
 def track_findings(track: Track, registry: Registry, out: Path, ask_hub: bool = False) -> Iterator[Finding]:
@@ -33,7 +34,8 @@ def track_findings(track: Track, registry: Registry, out: Path, ask_hub: bool = 
     The hub is asked only where told to; of models that are not here it is then asked for config.json, and of nothing for more.
     """
     cells = len(track.seeds) * len(track.rows)
-    yield Finding("track", "ok", f"{track.name} version {track.version}: {cells} cells, {trained_cells(track)} of them trained")
+    trials = f", after {trial_cells(track)} trials of the tuner" if track.to_tune else ""
+    yield Finding("track", "ok", f"{track.name} version {track.version}: {cells} cells, {trained_cells(track)} of them trained{trials}")
     yield from _skipped(track.skipped)
     try:
         commits = known_commits(track, Folder(out), ask_hub)
@@ -105,20 +107,23 @@ def _judging(planner: Planner, source: Source, judge: Judge | None, absent: set[
         yield Finding("key", "ok", f"{variable} is set") if there else Finding("key", "missing", f"export {variable}=...")
     if judge.tariff is None:
         return
-    asked = sorted(option for option in absent if option.startswith(("alpaca_eval", "mt_bench")))
+    asked = sorted(option for option in absent if option.startswith(("alpaca_eval", "mt_bench", "validation")))
     if asked:
         yield Finding("judge calls", "unknown", f"known once the questions are here: {', '.join(asked)}")
         return
-    yield _cost(planner, source, judge, out)
+    yield _cost("judge calls", planner, source, judge, len(planner.track.seeds) * len(planner.track.rows), out)
+    if planner.track.to_tune:
+        tuner = Planner(trial_track(planner.track, planner.registry), planner.registry, planner.dtype)
+        yield _cost("judge calls of the tuner", tuner, source, judge, trial_cells(planner.track), out)
 
 
-def _cost(planner: Planner, source: Source, judge: Judge, out: Path) -> Finding:
-    """What judging every cell costs at most, against the track's budget."""
+def _cost(name: str, planner: Planner, source: Source, judge: Judge, cells: int, out: Path) -> Finding:
+    """What judging so many cells costs at most, against the track's budget."""
     try:
-        found = estimate(judge, planner.harnesses(), source, len(planner.track.seeds) * len(planner.track.rows), out)
+        found = estimate(judge, planner.harnesses(), source, cells, out)
     except PrefbenchError as error:
-        return Finding("judge calls", "wrong", in_words(error))
+        return Finding(name, "wrong", in_words(error))
     refusal = found.refusal() if found else None
     if refusal:
-        return Finding("judge calls", "wrong", in_words(refusal))
-    return Finding("judge calls", "ok", found.in_words() if found else "no limit is set")
+        return Finding(name, "wrong", in_words(refusal))
+    return Finding(name, "ok", found.in_words() if found else "no limit is set")

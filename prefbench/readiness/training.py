@@ -12,7 +12,7 @@ from prefbench.config import Track
 from prefbench.data.files import Files
 from prefbench.data.locations import is_on_hub
 from prefbench.judges.local import LocalModel
-from prefbench.readiness.effort import SHARE, device_memory, disk_needed, free_disk, measured_rate, operations, trained_cells
+from prefbench.readiness.effort import SHARE, device_memory, disk_needed, free_disk, measured_rate, operations, trained_cells, trial_cells
 from prefbench.readiness.findings import Finding
 from prefbench.readiness.footprint import GIB, Shape, footprint, judge_bytes
 from prefbench.readiness.places import model_here
@@ -110,8 +110,9 @@ def _policies(count: int) -> str:
 def _time(track: Track, shape: Shape, dtype: str) -> Finding:
     rate = SHARE * measured_rate(dtype)
     hours = operations(shape, track.train) / rate / HOUR
+    whole = hours * (trained_cells(track) + trial_cells(track))
     words = (
-        f"at most {hours:,.1f} h of training a cell, {hours * trained_cells(track):,.0f} h in all, at {rate / 1e12:.2f} TFLOP/s: "
+        f"at most {hours:,.1f} h of training a cell, {whole:,.0f} h in all, at {rate / 1e12:.2f} TFLOP/s: "
         f"{SHARE:.0%}, assumed, of what matrix products reach here, measured; every pair at its longest; answers and judging not counted"
     )
     return Finding("time", "ok", words)
