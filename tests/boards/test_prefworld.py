@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prefbench.config import find_track, read_track
+from prefbench.registry import load_registry
 from prefbench.store.folder import Folder
 
 BOARD = Path(__file__).parents[2] / "leaderboards" / "prefworld"
@@ -35,12 +37,21 @@ def test_sft_against_itself_is_a_draw(rows):
     assert float(rows["sft", "-"]["held_out_accuracy"]) == 0.5
 
 
-def test_half_the_pairs_cost_half_the_backward(rows):
-    full, half = (float(rows["dpo", scheduler]["pairs_backward"]) for scheduler in ("uniform", "random-subset"))
-    assert half == full / 2
+PAPERS = {"ams", "apo-hinge-zero", "apo-hinge-softplus", "madpo"}
 
 
-def test_the_board_has_five_seeds_of_at_least_six_methods(rows):
+def test_the_papers_losses_and_at_least_twelve_others_were_tuned_alike(rows):
     records = Folder(BOARD).records().values()
-    assert {record["seed"] for record in records} == {0, 1, 2, 3, 4}
-    assert len({record["method"]["label"] for record in records if record["method"]["objective"]}) >= 6
+    assert {record["seed"] for record in records} == set(range(8))
+    trained = {row["method"]: row for row in rows.values() if row["scheduler"] != "-"}
+    assert trained.keys() >= PAPERS
+    assert len(trained.keys() - PAPERS) >= 12
+    assert {row["tuning"] for row in trained.values()} == {"tuned"}
+
+
+def test_the_packaged_track_has_the_values_that_were_chosen_here(rows):
+    track = read_track(find_track("prefworld"), load_registry())
+    for label, method in track.methods.items():
+        row = rows[label, "uniform"]
+        assert method.learning_rate == float(row["learning_rate"]), label
+        assert f"beta={method.objective.options['beta']}" in row["options"], label

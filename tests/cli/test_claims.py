@@ -31,19 +31,29 @@ def test_every_claim_has_a_verdict_or_a_reason(board: Path) -> None:
         assert row["verdict"] != OPEN or row["reason"] or row["detectable"] is not None
 
 
-def test_a_board_by_the_name_of_its_track(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(LEADERBOARDS.parent)
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    """Four rows of the Prefworld board, so that a test need not read all."""
+    folder = tmp_path / "leaderboards" / "prefworld"
+    shutil.copytree(LEADERBOARDS / "prefworld", folder)
+    for path in (folder / "records").iterdir():
+        if path.name.split(".")[0] not in ("apo-hinge-zero", "apo-zero", "dpo", "sft"):
+            path.unlink()
+    return folder
+
+
+def test_a_board_by_the_name_of_its_track(part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(part.parent.parent)
     found = invoke("prefworld", "--format", "md").stdout
-    assert found == invoke(LEADERBOARDS / "prefworld", "--format", "md").stdout
-    assert found.startswith("### prefworld, version 3: claims, tested on ")
+    assert found == invoke(part, "--format", "md").stdout
+    assert found.startswith("### prefworld, version 3: claims, tested on Prefworld: a Llama of 0.27 million parameters")
 
 
-def test_a_record_that_is_deleted_turns_its_claims_undecided(tmp_path: Path) -> None:
-    shutil.copytree(LEADERBOARDS / "prefworld", tmp_path / "prefworld")
-    before = json.loads(invoke(tmp_path / "prefworld", "--format", "json").stdout)
-    (tmp_path / "prefworld" / "records" / "apo-hinge-zero.uniform.s0.json").unlink()
-    after = json.loads(invoke(tmp_path / "prefworld", "--format", "json").stdout)
-    touched = [row for row in after if "[apo-hinge-zero]" in row["statement"]]
+def test_a_record_that_is_deleted_turns_its_claims_undecided(part: Path) -> None:
+    before = json.loads(invoke(part, "--format", "json").stdout)
+    (part / "records" / "apo-hinge-zero.uniform.s0.json").unlink()
+    after = json.loads(invoke(part, "--format", "json").stdout)
+    touched = [new for old, new in zip(before, after, strict=True) if "[apo-hinge-zero]" in old["statement"] and not old["reason"]]
     assert touched
     assert {(row["verdict"], row["reason"]) for row in touched} == {(OPEN, "apo-hinge-zero.uniform.s0: no record")}
     others = [
@@ -58,8 +68,3 @@ def test_a_board_without_claims_says_where_they_would_be() -> None:
     result = invoke(LEADERBOARDS / "hh-small-coin")
     assert isinstance(result.exception, PrefbenchError)
     assert "has no claims" in str(result.exception)
-
-
-def test_the_tables_tell_the_scale_and_what_could_have_been_found() -> None:
-    text = invoke(LEADERBOARDS / "prefworld").stdout
-    assert "0.27 million parameters" in " ".join(text.split())

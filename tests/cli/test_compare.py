@@ -29,7 +29,7 @@ def test_the_prefworld_board_says_what_its_numbers_carry() -> None:
         board = {(row["method"], row["scheduler"]): row for row in csv.DictReader(file)}
     assert len(rows) == len(board) - 1
     assert rows["ipo + uniform"]["difference"] == pytest.approx(float(board["ipo", "uniform"]["gold_win_rate_minus_dpo"]), rel=1e-4)
-    assert rows["dpo + loss-ranked"]["verdict"] == rows["sft"]["verdict"] == "worse"
+    assert rows["discopop + uniform"]["verdict"] == rows["sft"]["verdict"] == "worse"
     open_rows = [row for row in rows.values() if row["verdict"] == "no decision"]
     assert open_rows
     assert all(row["p_corrected"] > 0.05 and row["detectable"] > abs(row["difference"]) for row in open_rows)
