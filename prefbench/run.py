@@ -109,8 +109,14 @@ def note_session(folder: Folder, seconds: float, ended: Mapping[str, int]) -> No
 
 
 def keep_track(planned: Planned) -> None:
-    """Copy the track file into the run folder, which says by it whose results it holds: with commits in the place of branches and tags."""
+    """Copy the track file into the run folder, which says by it whose results it holds: with commits in the place of branches and tags.
+
+    Of a ``track.toml`` in a folder of its own it takes along the claims that stand beside it.
+    """
     write_text(planned.folder.track, frozen(planned.track.path, planned.commits))
+    claims = Folder(planned.track.path.parent).claims
+    if planned.track.path.name == planned.folder.track.name and claims.exists():
+        write_text(planned.folder.claims, claims.read_text(encoding="utf-8"))
 
 
 @contextmanager

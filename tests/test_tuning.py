@@ -124,6 +124,17 @@ def test_rows_are_tuned_and_the_board_follows_from_their_studies(options: RunOpt
     assert "12 cells and 9 trials of the tuner" in page
 
 
+def test_claims_beside_the_track_are_tested_on_the_runs_own_board(options: RunOptions, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "track.toml").write_text(TRACK.replace('methods = ["simpo"]', 'methods = ["ipo"]'))
+    statement = 'paper = "A"\nplace = "B"\nsays = "C"\nstatement = "win_rate[ipo, clean] - win_rate[sft] > 0"\n'
+    (own / "claims.toml").write_text(f'scale = "twelve steps"\n[[claim]]\n{statement}')
+    assert not run(dataclasses.replace(options, track=str(own / "track.toml")), silently).failed
+    assert "Tested on twelve steps." in (options.out / "README.md").read_text()
+    assert (options.out / "claims.toml").read_text() == (own / "claims.toml").read_text()
+
+
 def test_a_second_run_has_nothing_to_do(options: RunOptions) -> None:
     plans_of(options)
     (again,) = plans_of(options)
