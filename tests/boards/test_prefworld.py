@@ -55,3 +55,29 @@ def test_the_packaged_track_has_the_values_that_were_chosen_here(rows):
         row = rows[label, "uniform"]
         assert method.learning_rate == float(row["learning_rate"]), label
         assert f"beta={method.objective.options['beta']}" in row["options"], label
+
+
+NOISE = BOARD.with_name("prefworld-noise")
+
+
+def test_the_noise_board_shows_settings_of_clean_labels_beside_those_of_each_level():
+    with (NOISE / "board.csv").open(encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    conditions = {(row["method"], row["condition"]): row for row in found if row["scheduler"] != "-"}
+    methods = {method for method, _ in conditions}
+    assert methods == {"dpo", "apo-zero", "apo-hinge-zero", "ams", "ipo", "robust", "madpo", "simpo"}
+    for method in methods:
+        for level in ("noise-20", "noise-40"):
+            assert conditions[method, level]["tuning"] == "tuned"
+            assert conditions[method, f"{level}-clean-tuned"]["tuning"] == "tuned under clean"
+            shared = conditions[method, f"{level}-clean-tuned"], conditions[method, "clean"]
+            assert len({(row["learning_rate"], row["options"]) for row in shared}) == 1
+
+
+def test_noise_costs_every_loss_and_flips_as_many_labels_as_it_says():
+    with (NOISE / "board.csv").open(encoding="utf-8") as file:
+        found = {(row["method"], row["condition"]): row for row in csv.DictReader(file) if row["scheduler"] != "-"}
+    for method in {method for method, _ in found}:
+        gold = [float(found[method, condition]["gold_win_rate"]) for condition in ("clean", "noise-20", "noise-40")]
+        assert gold == sorted(gold, reverse=True), method
+        assert float(found[method, "noise-40"]["flipped_percent"]) == pytest.approx(40, abs=1.5)
