@@ -171,7 +171,7 @@ def test_tuning_stops_early_and_keeps_the_weights_of_the_lowest_watched_loss(mad
     tuned, watched = ["the film was grand and the cast was fine then"] * 32, ["the film was grand but dull dull poor bad plot"] * 4
     longer = replace(sizes(), epochs=400)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["tuning"], "LEARNING_RATE", 0.05)
+        patch.setattr(sys.modules["tuning"], "LEARNING_RATE", 0.02)
         done = sys.modules["tuning"].tune(made.base, tmp_path / "tuned", tuned, watched, longer)
     assert 4 <= done.steps < 400
     assert nats_per_token(tmp_path / "tuned", watched) == pytest.approx(done.loss, abs=1e-5)
@@ -250,7 +250,7 @@ def test_a_classifier_on_the_hub_whose_weights_are_a_pickle_is_read(made: Made, 
     torch.save(AutoModelForSequenceClassification.from_pretrained(made.classifier).state_dict(), folder / "pytorch_model.bin")
     module = sys.modules["sentiment"]
     assert module.fetch_classifier(f"hf://cardiffnlp/roberta@{COMMIT}") == folder
-    assert module.scores(folder, ["a dull"]) == module.scores(made.classifier, ["a dull"])
+    assert module.scores(folder, ["a dull"]) == pytest.approx(module.scores(made.classifier, ["a dull"]), rel=1e-5)
 
 
 def test_weights_without_a_head_are_no_classifier(made: Made, tmp_path: Path) -> None:

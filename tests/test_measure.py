@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from prefbench import measure, run
+from prefbench import crew, measure, run
 from prefbench.config import LoraRules, ModelRules, Row
 from prefbench.crew import choose
 from prefbench.engine.tasks import UNWATCHED, Event, OnEvent, Task
@@ -195,15 +195,15 @@ def chosen(given: RunOptions, engine: Answers) -> Share:
 
 def test_a_gpu_gets_as_many_workers_as_it_holds_cells_found_out_once(tmp_path, monkeypatch):
     given = dataclasses.replace(options(tmp_path), in_process=False)
-    monkeypatch.setattr(run, "device", lambda: torch.device("cuda"))
-    monkeypatch.setattr(run, "device_name", lambda: "a GPU")
-    monkeypatch.setattr(run, "usable_cores", lambda: 16)
-    monkeypatch.setattr(run, "gpus", lambda: ["0"])
+    monkeypatch.setattr(crew, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(crew, "device_name", lambda: "a GPU")
+    monkeypatch.setattr(crew, "usable_cores", lambda: 16)
+    monkeypatch.setattr(crew, "gpus", lambda: ["0"])
     engine = Answers(2)
     assert chosen(given, engine) == Share(2, 8, 8)
     assert chosen(given, engine) == Share(2, 8, 8)
     assert engine.asked == ["room"]
-    monkeypatch.setattr(run, "device_name", lambda: "a smaller GPU")
+    monkeypatch.setattr(crew, "device_name", lambda: "a smaller GPU")
     assert chosen(given, Answers(1)) == Share(1, 16, 16)
     assert chosen(dataclasses.replace(given, jobs=1), engine) == Share(1, 16, 16)
     assert chosen(dataclasses.replace(given, in_process=True), engine) == Share(1, 16, 16)
@@ -211,8 +211,8 @@ def test_a_gpu_gets_as_many_workers_as_it_holds_cells_found_out_once(tmp_path, m
 
 def test_every_gpu_gets_its_workers(tmp_path, monkeypatch):
     given = dataclasses.replace(options(tmp_path), in_process=False)
-    monkeypatch.setattr(run, "device", lambda: torch.device("cuda"))
-    monkeypatch.setattr(run, "device_name", lambda: "a GPU")
-    monkeypatch.setattr(run, "usable_cores", lambda: 16)
-    monkeypatch.setattr(run, "gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(crew, "device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(crew, "device_name", lambda: "a GPU")
+    monkeypatch.setattr(crew, "usable_cores", lambda: 16)
+    monkeypatch.setattr(crew, "gpus", lambda: ["0", "1"])
     assert chosen(given, Answers(1)) == Share(2, 8, 8)

@@ -19,10 +19,11 @@ from prefbench.evaluate.plugin import prefbench_harnesses
 
 def test_every_harness_has_options_of_its_own() -> None:
     by_name = {harness.name: harness() for harness in prefbench_harnesses()}
-    assert set(by_name) == {"alpaca_eval", "alpaca_eval_1", "mt_bench", "held_out"}
+    assert set(by_name) == {"alpaca_eval", "alpaca_eval_1", "mt_bench", "held_out", "validation"}
     shared = {"temperature": 1.0, "max_new_tokens": 64, "top_p": 1.0, "repetition_penalty": 1.0, "both_orders": False}
     assert by_name["alpaca_eval"].options() == {**shared, "panel": 10, "annotator": "prefbench"}
     assert by_name["alpaca_eval_1"].options() == {**shared, "annotator": "alpaca_eval_gpt4"}
+    assert by_name["validation"].options() == {**shared, "annotator": "prefbench"}
     assert by_name["mt_bench"].options() == {
         "grading": "single",
         "temperature": 0.7,

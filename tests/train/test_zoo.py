@@ -123,6 +123,8 @@ def test_lora_trains_and_its_folder_gives_the_same_log_probs(name, tmp_path: Pat
     assert log.rows[-1]["loss"] < 0.5
     save_policy(policy.model, word_tokenizer(), tmp_path / "policy")
     loaded = load_model(tmp_path / "policy", torch.device("cpu"), rules)
-    assert largest_difference(loaded, policy) < 1e-5 < largest_difference(reference.model, policy)
+    assert (
+        largest_difference(loaded, policy) < 1e-4 < largest_difference(reference.model, policy)
+    )  # adapters merged: other sums, in float32
     assert loaded.config.tie_word_embeddings == (loaded.get_output_embeddings().weight is loaded.get_input_embeddings().weight)
     assert load_tokenizer(tmp_path / "policy").chat_template
