@@ -168,6 +168,15 @@ def test_trials_that_were_run_are_not_run_again(options: RunOptions) -> None:
     assert seen[1] == cells_run(again[0])
 
 
+def test_a_damaged_study_is_concluded_again_from_its_trials(options: RunOptions) -> None:
+    plans_of(options)
+    path = options.out / "tuning" / "simpo.uniform.clean.jsonl.gz"
+    before = path.read_bytes()
+    path.write_bytes(before[: len(before) // 2])
+    assert sum(len(planned.pending) for planned in plans_of(options)) == 0
+    assert read_study(path).best is not None
+
+
 def test_a_changed_judge_tunes_again(options: RunOptions) -> None:
     plans_of(options)
     path = Path(options.track)

@@ -19,12 +19,11 @@ from prefbench.report.evidence import (
     CellEvidence,
     Evidence,
     calibrations,
-    condition_of,
     read_sessions,
     read_studies,
     read_tables,
 )
-from prefbench.report.keys import Key
+from prefbench.report.keys import Key, condition_of
 from prefbench.report.metrics import measure
 from prefbench.report.outcome import statement_problems
 from prefbench.report.page import page

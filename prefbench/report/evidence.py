@@ -14,18 +14,13 @@ from prefbench.config import Named
 from prefbench.errors import DamagedError, PrefbenchError
 from prefbench.registry import Registry, build
 from prefbench.report.claims import Claims, read_claims
-from prefbench.report.keys import Key
+from prefbench.report.keys import Key, condition_of
 from prefbench.report.metrics import Scores, measure
 from prefbench.store.folder import Folder
 from prefbench.tune.study import Study, read_study
 
 DONE = "done"
 """The status of a cell that has a result."""
-
-
-def condition_of(record: Mapping[str, Any]) -> str:
-    """The label of a record's condition; empty where it has none."""
-    return str(record.get("condition", {}).get("label", ""))
 
 
 @dataclass(frozen=True)

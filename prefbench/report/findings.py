@@ -117,13 +117,18 @@ def _p(claim: Claim, estimate: Estimate) -> float:
     return min(_p_within(claim, estimate), _p_outside(claim, estimate))
 
 
+def _from_the_ends(claim: Claim, estimate: Estimate) -> list[Estimate]:
+    """How far the left side lies above the lower and above the upper end of the margin."""
+    return [_beyond(estimate, _bound(claim) + side * (claim.margin or 0.0)) for side in (-1, 1)]
+
+
 def _p_within(claim: Claim, estimate: Estimate) -> float:
-    low, high = (_beyond(estimate, _bound(claim) + side * (claim.margin or 0.0)) for side in (-1, 1))
+    low, high = _from_the_ends(claim, estimate)
     return max(one_sided(low, 1), one_sided(high, -1))
 
 
 def _p_outside(claim: Claim, estimate: Estimate) -> float:
-    low, high = (_beyond(estimate, _bound(claim) + side * (claim.margin or 0.0)) for side in (-1, 1))
+    low, high = _from_the_ends(claim, estimate)
     return min(1.0, 2 * min(one_sided(low, -1), one_sided(high, 1)))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from prefbench.config import UNTRAINED
 
@@ -22,3 +23,8 @@ class Key(NamedTuple):
         """``dpo + uniform``, ``dpo + uniform, noise-20``; the method alone for a trivial row."""
         row = self.method if self.scheduler == UNTRAINED else f"{self.method} + {self.scheduler}"
         return f"{row}, {self.condition}" if self.condition else row
+
+
+def condition_of(record: Mapping[str, Any]) -> str:
+    """The label of a record's condition; empty where it has none."""
+    return str(record.get("condition", {}).get("label", ""))

@@ -159,18 +159,13 @@ def _claims(board: Board) -> str:
     if not board.findings:
         return ""
     rows = [short_row(finding) for finding in board.findings]
-    lines = [
-        [title.capitalize() for title in rows[0]],
-        ["---"] * len(rows[0]),
-        *([_escaped(cell) for cell in row.values()] for row in rows),
-    ]
     tested = sum(finding.estimate is not None for finding in board.findings)
     sentence = (
         f"Tested on {board.scale}. Differences are paired over seeds and questions and in the units of the board, p is corrected for the "
         f"{tested} claims that could be tested (Holm): the chance that any verdict of this table is wrong is at most 5 %. "
         "Other scales are not spoken of. [claims.toml](claims.toml) has the statements."
     )
-    return "\n\n".join(["## Claims", sentence, _lines(lines)])
+    return "\n\n".join(["## Claims", sentence, _plain_table(rows)])
 
 
 def _tuning(board: Board) -> str:
@@ -178,8 +173,7 @@ def _tuning(board: Board) -> str:
     rows = study_rows(board.studies)
     if not rows:
         return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_escaped(cell) for cell in row.values()] for row in rows)]
-    return "\n\n".join(["## Tuning", sentence(board.studies), _lines(lines)])
+    return "\n\n".join(["## Tuning", sentence(board.studies), _plain_table(rows)])
 
 
 def _origin(block: Mapping[str, Any]) -> str:
@@ -301,6 +295,12 @@ def _table(board: Board, columns: Sequence[Column]) -> str:
     lines = [[column.title for column in columns], [column.align for column in columns]]
     lines += [[_escaped(column.cell(row)) for column in columns] for row in board.rows]
     return _lines(lines)
+
+
+def _plain_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """A table of rows that have the same columns."""
+    titles = [title[:1].upper() + title[1:] for title in rows[0]]
+    return _lines([titles, ["---"] * len(titles), *([_escaped(cell) for cell in row.values()] for row in rows)])
 
 
 def _lines(lines: Sequence[Sequence[str]]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prefbench.report.keys import condition_of
+
 PROFILE = ("columns", "select", "data", "forward", "backward", "optimiser", "answer", "judge", "other")
 """The clocks of a profile, in the order of a cell's life; ``other`` is the rest, of which writing files is most."""
 STEP = ("train", "forward", "backward", "optimiser")
@@ -31,7 +33,7 @@ def profile_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _labels(record: Mapping[str, Any]) -> tuple[str, str, str]:
-    return record["method"]["label"], record["scheduler"]["label"], record.get("condition", {}).get("label", "")
+    return record["method"]["label"], record["scheduler"]["label"], condition_of(record)
 
 
 def _seconds(clocks: Mapping[str, float], name: str) -> float:

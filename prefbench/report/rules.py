@@ -12,7 +12,8 @@ from prefbench.config import Named
 from prefbench.errors import PrefbenchError
 from prefbench.plan import differences
 from prefbench.registry.options import option_fields
-from prefbench.report.evidence import condition_of, read_tables
+from prefbench.report.evidence import read_tables
+from prefbench.report.keys import condition_of
 from prefbench.store.folder import Folder
 
 ROWS = ("methods", "schedulers", "grid", "trivial")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prefbench.config import Chosen, Named, Row, Track, TuneRules, resolved
+from prefbench.errors import DamagedError
 from prefbench.identity import digest
 from prefbench.plan import Cell, Planner
 from prefbench.registry import Registry, option_fields
@@ -60,7 +61,10 @@ class Trials:
     def study(self, row: Row) -> Study | None:
         """The study that the folder holds of a row; None where there is none, or what it depends on is not as it was."""
         path = self.folder.study_path(row.name)
-        found = read_study(path) if path.exists() else None
+        try:
+            found = read_study(path) if path.exists() else None
+        except DamagedError:
+            return None  # it is concluded again from the trials' records
         return found if found and found.key == self.key(row) else None
 
     def choice(self, row: Row, again: bool = False) -> Chosen | None:
