@@ -9,8 +9,8 @@ import numpy as np
 
 BLOCK = 64
 """Weightings whose rows are gone through together: few enough that the passes over them stay in the processor's cache."""
-TOLERANCE = 1e-9
-"""Largest Newton step of a coefficient at which a fit counts as converged; the next step would be about its square."""
+LAST_STEP = 1e-6
+"""A Newton step of no coefficient larger than this is the last one: what is left after it is about its square."""
 
 
 class Expansion(NamedTuple):
@@ -73,10 +73,10 @@ def fit(rows: Rows, strength: float, start: np.ndarray) -> np.ndarray:
     penalty = 1.0 / strength
     here, expansion = start, rows.expand(start)
     for _ in range(100):
-        step = _newton_target(here, expansion, penalty) - here
-        if np.abs(step).max() < TOLERANCE:
-            break
-        here, expansion = _descend(rows, here, expansion, step, penalty)
+        there = _newton_target(here, expansion, penalty)
+        if np.abs(there - here).max() < LAST_STEP:
+            return there
+        here, expansion = _descend(rows, here, expansion, there - here, penalty)
     return here
 
 
@@ -108,6 +108,6 @@ def _newton_target(here: np.ndarray, expansion: Expansion, penalty: float) -> np
             slope = expansion.gradient[:, j] + np.einsum("rk,rk->r", expansion.curvature[:, j], there - here)
             free = diagonal[:, j] * there[:, j] - slope
             there[:, j] = np.sign(free) * np.maximum(np.abs(free) - penalty, 0.0) / diagonal[:, j]
-        if np.abs(there - previous).max() < TOLERANCE / 10:
+        if np.abs(there - previous).max() < 1e-4 * LAST_STEP:
             break
     return there
