@@ -60,7 +60,7 @@ def sentence(studies: Mapping[str, Study]) -> str:
         f"Every row had {rules['trials']} trials, each with the seeds {', '.join(map(str, rules['seeds']))}, which are no test seeds: learning "
         f"rates from {rate} and betas from {beta}, half of the trials spread evenly on log scales, the others where Optuna's TPE expects most. "
         f"Chosen is the highest win rate by the track's judge over the starting model on {prompts} validation prompts, which no row of the board "
-        "answers. A trial that diverges counts 0. The trials are in `tuning/`."
+        "answers. A trial that diverges counts 0. The trials are in `tuning/`. What other tuning seeds would have chosen is in none of the intervals."
     )
 
 
