@@ -10,7 +10,7 @@ import numpy as np
 BLOCK = 64
 """Weightings whose rows are gone through together: few enough that the passes over them stay in the processor's cache."""
 LAST_STEP = 1e-6
-"""A Newton step of no coefficient larger than this is the last one: what is left after it is about its square."""
+"""A Newton step of no coefficient larger than this is the last one: after it, about its square is left."""
 
 
 class Expansion(NamedTuple):
@@ -64,7 +64,7 @@ class Rows:
         return curvature
 
 
-def fit(rows: Rows, strength: float, start: np.ndarray) -> np.ndarray:
+def fit(rows: Rows, strength: float, start: np.ndarray, last_step: float = LAST_STEP) -> np.ndarray:
     """The coefficients (R, 3) that minimise ``sum |b| + strength * (weighted log loss)``: scikit-learn's L1 objective with C = strength.
 
     Proximal Newton steps from ``start`` (R, 3), halved while they make things worse; the problem is convex, so where it starts changes
@@ -74,7 +74,7 @@ def fit(rows: Rows, strength: float, start: np.ndarray) -> np.ndarray:
     here, expansion = start, rows.expand(start)
     for _ in range(100):
         there = _newton_target(here, expansion, penalty)
-        if np.abs(there - here).max() < LAST_STEP:
+        if np.abs(there - here).max() < last_step:
             return there
         here, expansion = _descend(rows, here, expansion, there - here, penalty)
     return here
