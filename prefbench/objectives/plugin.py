@@ -12,7 +12,7 @@ from prefbench.objectives.hinge import Hinge
 from prefbench.objectives.ipo import Ipo
 from prefbench.objectives.kto import Kto, KtoPaired
 from prefbench.objectives.ld_dpo import LdDpo
-from prefbench.objectives.likelihood import Cpo, Orpo
+from prefbench.objectives.likelihood import Cpo, Orpo, Rrhf, SlicHf
 from prefbench.objectives.links import DiscoPop, Exo, Robust
 from prefbench.objectives.pointwise import BcoPair, Nca, SppoHard
 from prefbench.objectives.score_gap import Mmpo, Odpo
@@ -30,4 +30,4 @@ REFERENCE_BASED: list[type[Objective]] = [
 @hookimpl
 def prefbench_objectives() -> list[type[Objective]]:
     """The built-in losses."""
-    return [Dpo, Ipo, Hinge, ApoZero, ApoDown, SimPo, *REFERENCE_BASED, BetaDpo, AlphaPo, AMaPo, AlphaDpo, Cpo, Orpo]
+    return [Dpo, Ipo, Hinge, ApoZero, ApoDown, SimPo, *REFERENCE_BASED, BetaDpo, AlphaPo, AMaPo, AlphaDpo, Cpo, Orpo, SlicHf, Rrhf]

@@ -10,13 +10,13 @@ import torch
 
 from prefbench.api import Objective, PairBatch
 from prefbench.objectives.adaptive_margin import AlphaDpo, AMaPo
-from prefbench.objectives.likelihood import Cpo, Orpo
+from prefbench.objectives.likelihood import Cpo, Orpo, Rrhf, SlicHf
 from prefbench.objectives.simpo import AlphaPo, SimPo
 from prefbench.testing import worked_pairs
 
 PROMPT = torch.tensor([-9.0, -14.0, -3.5, -22.0], dtype=torch.float64)
 SMOOTH = [Cpo(), Orpo(), AlphaPo(), AlphaPo(alpha=-0.5), AlphaDpo(alpha=0.0)]
-EVERY = [*SMOOTH, AMaPo(), AlphaDpo()]
+EVERY = [*SMOOTH, AMaPo(), AlphaDpo(), SlicHf(), Rrhf()]
 
 
 def pairs(**changes: torch.Tensor) -> PairBatch:
@@ -48,6 +48,18 @@ def test_worked_values(objective: Objective, expected: list[float]) -> None:
 def test_cpo_adds_the_chosen_answers_nll_per_token() -> None:
     added = Cpo(nll_weight=0.5).per_pair(pairs()) - Cpo(nll_weight=0.0).per_pair(pairs())
     assert added.tolist() == pytest.approx([1.0, 1.0, 0.95, 1.25])
+
+
+def test_slic_hf_asks_for_a_lead_of_whole_answers() -> None:
+    """Leads of 3, -2, -.5 and 11 nats; and a tenth of 12, 20, 9.5 and 30."""
+    assert SlicHf(margin=1.0, nll_weight=0.0).per_pair(pairs()).tolist() == [0.0, 3.0, 1.5, 0.0]
+    assert SlicHf(margin=1.0, nll_weight=0.1).per_pair(pairs()).tolist() == pytest.approx([1.2, 5.0, 2.45, 3.0])
+
+
+def test_rrhf_asks_that_the_chosen_answer_be_no_less_likely_per_token() -> None:
+    """Per token -2, -2, -1.9 and -2.5 against -3, -2, -2.25 and -2.05: only the last pair is ranked wrongly."""
+    assert Rrhf(nll_weight=0.0).per_pair(pairs()).tolist() == pytest.approx([0.0, 0.0, 0.0, 0.45])
+    assert Rrhf().per_pair(pairs()).tolist() == pytest.approx([12.0, 20.0, 9.5, 30.45])
 
 
 def test_orpo_is_the_nll_of_prompt_and_answer_plus_the_odds_ratio_term() -> None:

@@ -18,7 +18,7 @@ REFERENCE_BASED = (
     "aot aot-unpaired bco-pair discopop dpo-shift exo kto kto-paired ld-dpo mmpo nca odpo r-dpo robust sppo-hard tdpo1 tdpo2 wpo".split()
 )
 
-LENGTH_NORMALISED_OR_MOVED_BY_THE_BATCH = "alpha-dpo alphapo amapo beta-dpo cpo orpo".split()
+LENGTH_NORMALISED_OR_MOVED_BY_THE_BATCH = "alpha-dpo alphapo amapo beta-dpo cpo orpo rrhf slic-hf".split()
 
 
 def test_built_ins_come_in_through_their_entry_points(site: PluginSite) -> None:
