@@ -12,9 +12,10 @@ from prefbench.objectives.hinge import Hinge
 from prefbench.objectives.ipo import Ipo
 from prefbench.objectives.kto import Kto, KtoPaired
 from prefbench.objectives.ld_dpo import LdDpo
-from prefbench.objectives.likelihood import Cpo, Orpo, Rrhf, SlicHf
+from prefbench.objectives.likelihood import Cpo, Orpo
 from prefbench.objectives.links import DiscoPop, Exo, Robust
 from prefbench.objectives.pointwise import BcoPair, Nca, SppoHard
+from prefbench.objectives.ranked import Rrhf, SlicHf
 from prefbench.objectives.score_gap import Mmpo, Odpo
 from prefbench.objectives.shifted import DpoShift, RDpo
 from prefbench.objectives.simpo import AlphaPo, SimPo

@@ -10,7 +10,8 @@ import torch
 
 from prefbench.api import Objective, PairBatch
 from prefbench.objectives.adaptive_margin import AlphaDpo, AMaPo
-from prefbench.objectives.likelihood import Cpo, Orpo, Rrhf, SlicHf
+from prefbench.objectives.likelihood import Cpo, Orpo
+from prefbench.objectives.ranked import Rrhf, SlicHf
 from prefbench.objectives.simpo import AlphaPo, SimPo
 from prefbench.testing import worked_pairs
 
