@@ -19,14 +19,16 @@ def claims(
 ) -> None:
     """Say of every claim in a board's claims.toml whether it holds on that track, does not hold, or is undecided and why."""
     from prefbench.errors import PrefbenchError
-    from prefbench.report.board import read_board
+    from prefbench.report.evidence import read_evidence
     from prefbench.report.finding_rows import rows_for, title_of
+    from prefbench.report.findings import read_findings
 
     folder = board_folder(track)
-    board = read_board(folder, harnesses_of(folder, plugin))
-    if not board.findings:
+    evidence = read_evidence(folder, harnesses_of(folder, plugin))
+    if not evidence.claims.claims:
         raise PrefbenchError(f"{folder} has no claims", f"write them into {folder / 'claims.toml'}: docs/claims.md")
-    print_rows(rows_for(board.findings, format.value), format.value, title=title_of(board.title, board.scale, board.findings))
+    found = read_findings(evidence)
+    print_rows(rows_for(found, format.value), format.value, title=title_of(evidence.title, evidence.claims.scale, found))
 
 
 def board_folder(track: str) -> Path:

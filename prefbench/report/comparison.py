@@ -10,10 +10,9 @@ from typing import Any
 from prefbench.errors import PrefbenchError
 from prefbench.plan import differences
 from prefbench.registry import did_you_mean
-from prefbench.report.evidence import CellEvidence, Evidence
+from prefbench.report.evidence import CellEvidence, Evidence, scores_of
 from prefbench.report.keys import BASELINE, Key
 from prefbench.report.layout import RANKING, Metric, ordered
-from prefbench.report.metrics import Scores
 from prefbench.report.samples import FittedSample, Sample, paired, samples
 from prefbench.report.stats import Estimate
 from prefbench.report.verdicts import Verdict, judge
@@ -68,7 +67,7 @@ def compare(evidence: Mapping[Path, Evidence], metric: str | None = None, baseli
     """
     chosen = _metric(evidence, metric)
     entries = _entries(evidence, chosen.name)
-    title = _title(next(iter(evidence.values())))
+    title = next(iter(evidence.values())).title
     if len(evidence) == 2 and baseline is None:
         return _two_runs(title, chosen, entries)
     entries = _told_apart(entries)
@@ -108,10 +107,6 @@ def _two_runs(title: str, metric: Metric, entries: Sequence[Entry]) -> Compariso
     return Comparison(title, metric, str(first), _differences(pairs), tuple(f"{entry.folder}: {entry.label}" for entry in alone))
 
 
-def _title(evidence: Evidence) -> str:
-    return f"{evidence.track['track']['name']}, version {evidence.track['track']['version']}"
-
-
 # ---------------------------------------------------------------- what is compared
 
 
@@ -136,17 +131,10 @@ def _entries(evidence: Mapping[Path, Evidence], metric: str) -> list[Entry]:
     for folder, found in evidence.items():
         for cell in found.cells.values():
             groups.setdefault((folder, cell.row.label), []).append(cell)
-    measured = samples([{cell.seed: _only(cell.scores, metric) for cell in cells if cell.scores} for cells in groups.values()])
+    measured = samples([scores_of(cells) for cells in groups.values()], [metric])
     entries = [Entry(*key, tuple(cells), own.get(metric)) for (key, cells), own in zip(groups.items(), measured, strict=True)]
     _refuse_other_calibrations(entries)
     return entries
-
-
-def _only(scores: Scores, metric: str) -> Scores:
-    """The scores of one metric: nothing else has to be fitted again under draws of the questions."""
-    means = {name: values for name, values in scores.means.items() if name == metric}
-    fits = {name: fit for name, fit in scores.fits.items() if name == metric}
-    return Scores(means, fits, {}, scores.refused)
 
 
 def _refuse_other_calibrations(entries: Sequence[Entry]) -> None:

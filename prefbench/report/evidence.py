@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,19 @@ class Evidence:
     sessions: tuple[Mapping[str, Any], ...] = ()
     claims: Claims = field(default_factory=Claims)
 
+    @property
+    def title(self) -> str:
+        """The track's name and version."""
+        return track_title(self.track)
+
+    @property
+    def rows(self) -> dict[Key, list[CellEvidence]]:
+        """The cells of each row, by their seeds."""
+        grouped: dict[Key, list[CellEvidence]] = {}
+        for cell in sorted(self.cells.values(), key=lambda cell: cell.seed):
+            grouped.setdefault(cell.row, []).append(cell)
+        return grouped
+
 
 def read_evidence(root: Path, harnesses: Mapping[str, Harness]) -> Evidence:
     """Read and score everything under a run folder or a board folder; raises PrefbenchError naming the file that is missing or damaged."""
@@ -59,6 +72,16 @@ def read_evidence(root: Path, harnesses: Mapping[str, Harness]) -> Evidence:
     known = calibrations(folder.artefacts())
     cells = {cell: read_cell(folder, cell, harnesses, known) for cell in folder.records()}
     return Evidence(read_tables(folder), cells, read_studies(folder), read_sessions(folder), read_claims(folder))
+
+
+def track_title(tables: Mapping[str, Any]) -> str:
+    """Name and version, from the tables of a track file."""
+    return f"{tables['track']['name']}, version {tables['track']['version']}"
+
+
+def scores_of(cells: Sequence[CellEvidence]) -> dict[int, Scores]:
+    """The scores of a row's done cells by seed."""
+    return {cell.seed: cell.scores for cell in cells if cell.scores}
 
 
 def read_studies(folder: Folder) -> dict[str, Study]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prefbench.report.claims import Claim, Claims, Term
+from prefbench.report.claims import Claim, Term
 from prefbench.report.costs import costs
-from prefbench.report.evidence import CellEvidence, Evidence
+from prefbench.report.evidence import CellEvidence, Evidence, scores_of
 from prefbench.report.keys import Key
 from prefbench.report.layout import ordered
-from prefbench.report.samples import MeanSample, Sample, combined
+from prefbench.report.samples import MeanSample, Sample, combined, samples
 from prefbench.report.stats import Estimate
 from prefbench.report.verdicts import ALPHA, ONE_SEED, detectable, holm, one_sided, p_value
 
@@ -41,19 +41,27 @@ class Finding:
         return ordered([self.claim.statement.terms[0].metric])[0].number(value)
 
 
-def findings(claims: Claims, evidence: Evidence, samples: Mapping[Key, Mapping[str, Sample]]) -> tuple[Finding, ...]:
+def read_findings(evidence: Evidence) -> tuple[Finding, ...]:
+    """The findings of a folder's claims, from samples of the metrics that these speak of."""
+    rows = evidence.rows
+    asked = {term.metric for claim in evidence.claims.claims for term in claim.statement.terms}
+    measured = samples([scores_of(cells) for cells in rows.values()], asked)
+    return findings(evidence, dict(zip(rows, measured, strict=True)))
+
+
+def findings(evidence: Evidence, measured: Mapping[Key, Mapping[str, Sample]]) -> tuple[Finding, ...]:
     """A finding for each claim, in their order. Claims that lack a record, a row or a metric are undecided, and not of the family."""
     seeds = tuple(evidence.track["track"].get("seeds", ()))
-    found = [_estimated(claim, evidence, samples, seeds) for claim in claims.claims]
+    found = [_estimated(claim, evidence, measured, seeds) for claim in evidence.claims.claims]
     tested = [finding for finding in found if finding.estimate]
     corrected = iter(holm([finding.p for finding in tested]))
     return tuple(_decided(finding, next(corrected), len(tested)) if finding.estimate else finding for finding in found)
 
 
-def _estimated(claim: Claim, evidence: Evidence, samples: Mapping[Key, Mapping[str, Sample]], seeds: Sequence[int]) -> Finding:
+def _estimated(claim: Claim, evidence: Evidence, measured: Mapping[Key, Mapping[str, Sample]], seeds: Sequence[int]) -> Finding:
     parts: list[tuple[float, Sample]] = []
     for term in claim.statement.terms:
-        sample = _sample(term, evidence, samples, seeds, claim.statement.ratio)
+        sample = _sample(term, evidence, measured, seeds, claim.statement.ratio)
         if isinstance(sample, str):
             return Finding(claim, OPEN, reason=sample)
         parts.append((term.sign, sample))
@@ -66,9 +74,11 @@ def _estimated(claim: Claim, evidence: Evidence, samples: Mapping[Key, Mapping[s
     return Finding(claim, OPEN, estimate, p=_p(claim, estimate))
 
 
-def _sample(term: Term, evidence: Evidence, samples: Mapping[Key, Mapping[str, Sample]], seeds: Sequence[int], ratio: bool) -> Sample | str:
+def _sample(
+    term: Term, evidence: Evidence, measured: Mapping[Key, Mapping[str, Sample]], seeds: Sequence[int], ratio: bool
+) -> Sample | str:
     """The sample of a term, or why there is none."""
-    key = next((key for key in term.meant() if key in samples), None)
+    key = next((key for key in term.meant() if key in measured), None)
     if key is None:
         return f"the board has no row {term.meant()[0].label}"
     cells = {cell.seed: cell for cell in evidence.cells.values() if cell.row == key}
@@ -77,7 +87,7 @@ def _sample(term: Term, evidence: Evidence, samples: Mapping[Key, Mapping[str, S
         name = ".".join(part for part in key if part)
         states = dict.fromkeys(str(cells[seed].record["status"]) if seed in cells else "no record" for seed in lost)
         return f"{', '.join(f'{name}.s{seed}' for seed in lost)}: {', '.join(states)}"
-    found = samples[key].get(term.metric) or _cost(term.metric, cells)
+    found = measured[key].get(term.metric) or _cost(term.metric, cells)
     if found is None:
         return f"{key.label} has no {term.metric}"
     return _logarithm(found) if ratio else found

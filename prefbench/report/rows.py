@@ -10,7 +10,7 @@ import numpy as np
 
 from prefbench.config import UNTRAINED
 from prefbench.report.costs import costs
-from prefbench.report.evidence import CellEvidence, Evidence
+from prefbench.report.evidence import CellEvidence, Evidence, scores_of, track_title
 from prefbench.report.findings import Finding, findings
 from prefbench.report.keys import BASELINE, Key
 from prefbench.report.layout import COSTS, RANKING, Metric, ordered
@@ -83,7 +83,7 @@ class Board:
     @property
     def title(self) -> str:
         """The track's name and version."""
-        return f"{self.track['track']['name']}, version {self.track['track']['version']}"
+        return track_title(self.track)
 
     @property
     def compared(self) -> tuple[Metric, ...]:
@@ -113,18 +113,15 @@ class Board:
 
 def build(evidence: Evidence) -> Board:
     """The rows of the cells, sorted by the first metric of ``RANKING`` that any has; a row without it comes last."""
-    grouped: dict[Key, list[CellEvidence]] = {}
-    for cell in evidence.cells.values():
-        grouped.setdefault(cell.row, []).append(cell)
-    groups = {key: sorted(cells, key=lambda cell: cell.seed) for key, cells in grouped.items()}
-    measured = samples([{cell.seed: cell.scores for cell in cells if cell.scores} for cells in groups.values()])
+    groups = evidence.rows
+    measured = samples([scores_of(cells) for cells in groups.values()])
     metrics = ordered(name for own in measured for name in own)
     by_key = dict(zip(groups, measured, strict=True))
     rows = [_row(cells, by_key[key], metrics, by_key.get(Key(*BASELINE, key.condition), {})) for key, cells in groups.items()]
     ranked_by = next((metric for metric in RANKING if metric in metrics), None)
     conditions = [*evidence.track.get("conditions", {}), ""]
     ranked = tuple(sorted(rows, key=lambda row: (conditions.index(row.condition), *_rank(row, ranked_by))))
-    found = findings(evidence.claims, evidence, by_key)
+    found = findings(evidence, by_key)
     return Board(evidence.track, tuple(metrics), ranked_by, ranked, evidence.studies, evidence.sessions, evidence.claims.scale, found)
 
 

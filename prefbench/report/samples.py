@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -88,21 +88,22 @@ def difference(row: Sample | None, baseline: Sample | None) -> Estimate | None:
     return found.estimate() if found else None
 
 
-def samples(rows: Sequence[RowScores]) -> list[dict[str, Sample]]:
-    """The samples of each row by metric, in the order of ``rows``.
+def samples(rows: Sequence[RowScores], metrics: Container[str] | None = None) -> list[dict[str, Sample]]:
+    """The samples of each row by metric, in the order of ``rows``; of ``metrics`` alone where some are named, which saves fitting the others.
 
     A row has no sample of a metric that one of its seeds was refused: which seeds are refused depends on what was
     judged, and the mean of the others would be one of a selection.
     """
     found: list[dict[str, Sample]] = [{} for _ in rows]
     scores = [score for row in rows for score in row.values()]
-    for metric in sorted({name for score in scores for name in score.means}):
+    asked = (lambda name: True) if metrics is None else metrics.__contains__
+    for metric in sorted({name for score in scores for name in score.means if asked(name)}):
         axis = sorted({key for score in scores for key in score.means.get(metric, ())})
         for row, own in zip(rows, found, strict=True):
             values = {seed: score.means[metric] for seed, score in row.items() if metric in score.means}
             if values:
                 own[metric] = _means(values, axis)
-    for metric in sorted({name for score in scores for name in score.fits}):
+    for metric in sorted({name for score in scores for name in score.fits if asked(name)}):
         axis = sorted({key for score in scores if metric in score.fits for key in score.fits[metric].ids})
         for own, fits in zip(found, _resampled([_fits_of(row, metric) for row in rows], axis), strict=True):
             if fits:

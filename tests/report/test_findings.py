@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from prefbench.report.claims import Claim, Claims, parse
 from prefbench.report.evidence import Evidence, read_evidence
-from prefbench.report.findings import FAILS, HOLDS, OPEN, Finding, findings
+from prefbench.report.findings import FAILS, HOLDS, OPEN, Finding, findings, read_findings
 from prefbench.report.keys import Key
 from prefbench.report.rows import build
 from prefbench.report.samples import MeanSample
@@ -105,7 +106,13 @@ def test_what_the_board_does_not_have(tmp_path: Path) -> None:
 def asked(evidence: Evidence, *statements: str) -> Sequence[Finding]:
     claims = Claims("here", tuple(Claim("A", "B", "C", parse(text)) for text in statements))
     keys = {cell.row for cell in evidence.cells.values()}
-    return findings(claims, evidence, {key: {} for key in keys})
+    return findings(replace(evidence, claims=claims), {key: {} for key in keys})
+
+
+def test_findings_read_alone_are_those_of_the_board(tmp_path: Path) -> None:
+    """They rest on samples of the claimed metrics only."""
+    evidence = read_evidence(board_with(tmp_path), HARNESSES)
+    assert repr(read_findings(evidence)) == repr(build(evidence).findings)
 
 
 def test_one_seed_decides_nothing(tmp_path: Path) -> None:
@@ -127,7 +134,7 @@ def verdict(rng: np.random.Generator, truth: float, statement: str, margin: floa
         Key("b", "uniform"): {"m": MeanSample(tuple(range(seeds)), np.zeros((seeds, questions)))},
     }
     claims = Claims("a simulation", (Claim("A", "B", "C", parse(statement), None, margin),))
-    (found,) = findings(claims, Evidence({"track": {}}, {}), samples)
+    (found,) = findings(Evidence({"track": {}}, {}, claims=claims), samples)
     return found.verdict
 
 
@@ -168,7 +175,7 @@ def test_a_ratio_is_tested_over_seeds_on_a_log_scale() -> None:
         Key("b", "uniform"): {"m": MeanSample((0, 1, 2), np.ones((3, 2)))},
     }
     claims = Claims("here", (Claim("A", "B", "C", parse("m[a] / m[b] < 2")),))
-    (found,) = findings(claims, Evidence({"track": {}}, {}), samples)
+    (found,) = findings(Evidence({"track": {}}, {}, claims=claims), samples)
     assert found.estimate == crossed(np.log(values.mean(axis=1))[:, None])
     assert found.verdict == HOLDS
     assert found.shown(found.estimate.value) == "1.57"
