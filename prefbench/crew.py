@@ -60,7 +60,7 @@ class Crew:
         engine.run(
             worklist(planned.pending, planned.planner, site, share, options.profile), lambda event: ledger.hear(event, self.on_event)
         )
-        self.ended["trials" if planned.account else "cells"] += ledger.ended
+        self.ended["trials" if planned.after else "cells"] += ledger.ended
         if ledger.storage:
             raise ledger.storage
         return ledger.failed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 
 from prefbench.api import Source
@@ -54,8 +55,8 @@ class Planned:
     """Those of the rows that the tuner gives their settings; a row that has none yet is in the track's ``to_tune``, and has no cells."""
     later: int = 0
     """Cells that follow and are not known yet, because they depend on what comes of these."""
-    account: Path | None = None
-    """The folder in which judging is charged, where that is not the cells' own."""
+    after: Planned | None = None
+    """The run that these trials are part of, and whose cells follow them."""
 
     @property
     def pending(self) -> list[Cell]:
@@ -82,7 +83,7 @@ class Planned:
     @property
     def paid_in(self) -> Path:
         """The folder in which judging is charged."""
-        return self.account or self.folder.root
+        return self.after.folder.root if self.after else self.folder.root
 
     def looked_at_again(self) -> Planned:
         """With the states that the folder shows now."""
@@ -104,7 +105,24 @@ def plan_run(options: RunOptions) -> Planned:
         track = apply(track, [(row, trials.choice(studied_row(track, row), options.retry_failed)) for row in track.to_tune])
     planner = Planner(track, registry, dtype)
     cells = tuple(planner.cells())
-    return Planned(track, registry, planner, folder, cells, {}, options.retry_failed, commits, trials).looked_at_again()
+    later = len(track.to_tune) * len(track.seeds)
+    return Planned(track, registry, planner, folder, cells, {}, options.retry_failed, commits, trials, later).looked_at_again()
+
+
+def due_trials(planned: Planned) -> Planned:
+    """All trials that are known by now as cells of a run in a folder of its own, judged at the expense of the run that they are part of."""
+    trials = planned.trials
+    assert trials is not None
+    cells = tuple(cell for row in trials.planner.track.rows for cell in trials.cells(row))
+    return dataclasses.replace(
+        planned,
+        track=trials.planner.track,
+        planner=trials.planner,
+        folder=trials.workplace,
+        cells=cells,
+        later=trials.count - len(cells),
+        after=planned,
+    ).looked_at_again()
 
 
 def refuse_other_track(folder: Folder, track: Track) -> None:
@@ -122,10 +140,16 @@ def refuse_other_track(folder: Folder, track: Track) -> None:
 
 
 def judge_estimate(planned: Planned, ready: Callable[[Source], None] = lambda _: None) -> Estimate | None:
-    """What judging the pending cells costs at most; None where nothing is to be judged, or the judge has neither a price nor a limit.
+    """What judging the pending cells costs at most, and those of the run that trials are part of; None where nothing is to be judged, or the
+    judge has neither a price nor a limit.
 
     ``ready`` prepares the source, whose questions are counted; a plan goes without, which would fetch or train models.
     """
+    parts = [_estimate(part, ready) for part in (planned, planned.after) if part]
+    return reduce(Estimate.plus, found) if (found := [part for part in parts if part]) else None
+
+
+def _estimate(planned: Planned, ready: Callable[[Source], None]) -> Estimate | None:
     named, count = planned.track.judge, len(planned.unjudged) + planned.later
     if named is None or not count:
         return None

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from prefbench.crew import Crew
 from prefbench.plan import FINISHED
-from prefbench.planned import Planned
+from prefbench.planned import Planned, due_trials
 from prefbench.store.heal import heal
-from prefbench.tune.trials import Trials, studied_row
+from prefbench.tune.trials import studied_row
 
 
 def tune(planned: Planned, crew: Crew, on_plan: Callable[[Planned], None], prepared: Callable[[], None]) -> None:
@@ -18,28 +18,14 @@ def tune(planned: Planned, crew: Crew, on_plan: Callable[[Planned], None], prepa
     trials = planned.trials
     assert trials is not None
     heal(trials.workplace)
-    due = due_trials(planned, trials)
+    due = due_trials(planned)
     while due.pending and not crew.request():
         on_plan(due)
         crew.run(due, prepared)
         remove_work(due)
-        due = dataclasses.replace(due_trials(planned, trials), retry_failed=False)  # once: what fails again is a failed trial
+        due = dataclasses.replace(due_trials(planned), retry_failed=False)  # once: what fails again is a failed trial
     for row in trials.planner.track.rows:
         trials.conclude(row)
-
-
-def due_trials(planned: Planned, trials: Trials) -> Planned:
-    """All trials that are known by now as cells of a run in a folder of its own, judged at the expense of the run that they are part of."""
-    cells = tuple(cell for row in trials.planner.track.rows for cell in trials.cells(row))
-    return dataclasses.replace(
-        planned,
-        track=trials.planner.track,
-        planner=trials.planner,
-        folder=trials.workplace,
-        cells=cells,
-        later=trials.count - len(cells),
-        account=planned.folder.root,
-    ).looked_at_again()
 
 
 def remove_work(due: Planned) -> None:

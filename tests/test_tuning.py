@@ -11,7 +11,7 @@ import pytest
 from prefbench import cell
 from prefbench.config import Selection
 from prefbench.errors import PrefbenchError
-from prefbench.planned import Planned, RunOptions, plan_run
+from prefbench.planned import Planned, RunOptions, due_trials, judge_estimate, plan_run
 from prefbench.report.check import check
 from prefbench.report.evidence import track_harnesses
 from prefbench.run import run
@@ -133,6 +133,21 @@ def test_claims_beside_the_track_are_tested_on_the_runs_own_board(options: RunOp
     assert not run(dataclasses.replace(options, track=str(own / "track.toml")), silently).failed
     assert "Tested on twelve steps." in (options.out / "README.md").read_text()
     assert (options.out / "claims.toml").read_text() == (own / "claims.toml").read_text()
+
+
+def test_what_judging_costs_is_told_with_the_trials_and_with_the_rows_that_they_tune(options: RunOptions) -> None:
+    """A budget that only the cells known by now would keep within is no budget."""
+    text = TRACK.replace(
+        'name = "prefworld-annotator"', 'name = "endpoint"\nmodel = "m"\nbase_url = "http://127.0.0.1:1/v1"\nmax_calls = 9999'
+    )
+    Path(options.track).write_text(text)
+    planned = plan_run(options)
+    known, whole = judge_estimate(dataclasses.replace(planned, later=0)), judge_estimate(due_trials(planned))
+    assert known is not None
+    assert whole is not None
+    trials, cells, untuned, questions = 3 * 3, 2 * (4 + 1 + 1), 2 * 4, 16
+    assert (known.cells, whole.cells) == (cells - untuned, trials + cells)
+    assert whole.expected.calls - known.expected.calls >= (trials + untuned) * questions
 
 
 def test_a_second_run_has_nothing_to_do(options: RunOptions) -> None:

@@ -58,11 +58,11 @@ def plan(
 
 
 def judging(planned: Planned) -> str:
-    """What judging the pending cells costs at most, in words; or why that cannot be told."""
-    from prefbench.planned import judge_estimate
+    """What judging the pending cells and the trials costs at most, in words; or why that cannot be told."""
+    from prefbench.planned import due_trials, judge_estimate
 
     try:
-        estimate = judge_estimate(planned)
+        estimate = judge_estimate(due_trials(planned) if planned.track.to_tune else planned)
     except PrefbenchError as error:  # such as questions that cannot be fetched: the cells are what was asked for
         return f"what judging will cost is not known: {error}"
     if estimate is None:

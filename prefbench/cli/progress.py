@@ -51,7 +51,7 @@ class Progress:
         self.cells = {cell.id for cell in planned.pending}
         self.bar.update(self.total, total=len(self.cells))
         track = planned.track
-        what = "trials of the tuner" if planned.account else "cells"
+        what = "trials of the tuner" if planned.after else "cells"
         counts = f"{len(self.cells)} of {len(planned.cells)} {what} to run"
         self.say(f"{track.name} version {track.version}: {counts}, into {planned.folder.root}")
         for location, commit in planned.commits.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prefbench.api import Harness, Judge, JudgeLoad, Source, Tariff
@@ -27,6 +27,10 @@ class Estimate:
     cells: int
     expected: Spent
     spent: Spent
+
+    def plus(self, other: Estimate) -> Estimate:
+        """Of the cells of both, in one run folder."""
+        return replace(self, cells=self.cells + other.cells, expected=self.expected.plus(other.expected))
 
     def in_words(self) -> str:
         """A line for people."""
