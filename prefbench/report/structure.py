@@ -13,8 +13,9 @@ from prefbench.store.revision import not_ignored
 BOARDS = "leaderboards"
 """The name of the folder that boards lie in."""
 
-BOARD_LIMIT = 8 * 2**20
-"""Bytes that a board may take: 40 rows of 5 seeds, with items at their limit of 24 KiB and records of 10 KiB, are 6.6 MiB.
+BOARD_LIMIT = 16 * 2**20
+"""Bytes that a board may take: 40 rows of 10 seeds, with items at their limit of 24 KiB and records of 10 KiB, are 13.3 MiB, and their trials half
+a MiB more.
 
 A repository keeps every version of a file for good.
 """
