@@ -15,7 +15,7 @@ from prefbench.cli.main import app
 from prefbench.errors import PrefbenchError
 
 LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
-PREFWORLD, HH = LEADERBOARDS / "prefworld", LEADERBOARDS / "hh-small"
+PREFWORLD, LORA = LEADERBOARDS / "prefworld", LEADERBOARDS / "hh-small-lora"
 
 
 def invoke(*arguments: object) -> Result:
@@ -42,40 +42,40 @@ def test_the_commands_page_shows_what_it_prints() -> None:
 
 
 def test_a_board_of_three_seeds_is_screening_and_decides_little() -> None:
-    text = invoke(HH, "--format", "md").stdout
-    assert "### hh-small, version 2: Length-controlled win rate, %, minus dpo + uniform; p corrected for 3 (Holm)" in text
+    text = invoke(LORA, "--format", "md").stdout
+    assert "### hh-small-lora, version 1: Length-controlled win rate, %, minus dpo + uniform; p corrected for 3 (Holm)" in text
     assert text.count("3 (screening)") == text.count("no decision") == 3
 
 
 def test_another_baseline_and_another_metric() -> None:
-    (row, *_) = csv.DictReader(io.StringIO(invoke(HH, "--baseline", "sft", "--metric", "margin", "--format", "csv").stdout))
+    (row, *_) = csv.DictReader(io.StringIO(invoke(LORA, "--baseline", "sft", "--metric", "margin", "--format", "csv").stdout))
     assert (row["against"], row["metric"]) == ("sft", "margin")
 
 
 def test_another_track_is_refused_by_its_name() -> None:
-    error = invoke(PREFWORLD, HH).exception
+    error = invoke(PREFWORLD, LORA).exception
     assert isinstance(error, PrefbenchError)
-    assert "track.name: 'prefworld' -> 'hh-small'" in str(error)
+    assert "track.name: 'prefworld' -> 'hh-small-lora'" in str(error)
 
 
 def test_the_same_folder_twice_is_refused() -> None:
-    error = invoke(HH, HH).exception
+    error = invoke(LORA, LORA).exception
     assert isinstance(error, PrefbenchError)
     assert str(error) == "a folder is named twice"
 
 
 def test_a_copy_changed_nothing(tmp_path: Path) -> None:
-    shutil.copytree(HH, tmp_path / "again")
-    result = invoke(HH, tmp_path / "again", "--format", "json", "--fail-if", "changed")
+    shutil.copytree(LORA, tmp_path / "again")
+    result = invoke(LORA, tmp_path / "again", "--format", "json", "--fail-if", "changed")
     assert result.exit_code == 0
     assert {row["note"] for row in json.loads(result.stdout)} == {"identical"}
 
 
 def test_a_row_that_only_one_run_has_is_named(tmp_path: Path) -> None:
-    shutil.copytree(HH, tmp_path / "less")
+    shutil.copytree(LORA, tmp_path / "less")
     for path in (tmp_path / "less" / "records").glob("ipo.*"):
         path.unlink()
-    assert f"not compared, only in {HH}: ipo + uniform" in invoke(HH, tmp_path / "less").stderr
+    assert f"not compared, only in {LORA}: ipo + uniform" in invoke(LORA, tmp_path / "less").stderr
 
 
 @pytest.mark.parametrize(("fail_if", "code"), [("worse", 1), ("changed", 1), (None, 0)])
@@ -84,16 +84,16 @@ def test_the_exit_code_is_for_ci(fail_if: str | None, code: int) -> None:
 
 
 def test_no_decision_fails_nothing() -> None:
-    assert invoke(HH, "--fail-if", "worse").exit_code == invoke(HH, "--fail-if", "changed").exit_code == 0
+    assert invoke(LORA, "--fail-if", "worse").exit_code == invoke(LORA, "--fail-if", "changed").exit_code == 0
 
 
 def test_a_metric_without_a_worse_side_cannot_fail_by_it() -> None:
-    error = invoke(HH, "--metric", "kl", "--fail-if", "worse").exception
+    error = invoke(LORA, "--metric", "kl", "--fail-if", "worse").exception
     assert isinstance(error, PrefbenchError)
     assert str(error) == "no side of kl is worse"
 
 
 def test_the_plot_is_a_png(tmp_path: Path) -> None:
-    result = invoke(HH, "--plot", tmp_path / "forest.png")
+    result = invoke(LORA, "--plot", tmp_path / "forest.png")
     assert result.exit_code == 0
     assert (tmp_path / "forest.png").read_bytes().startswith(b"\x89PNG")
