@@ -141,7 +141,7 @@ def test_a_profiled_run_has_the_same_results_and_tells_the_parts_of_a_step(finis
     (record,) = (record for record in Folder(tmp_path / "run").records().values() if record["method"]["label"] == "dpo")
     assert record["result"] == results(finished)["dpo.loss-ranked.s0"]
     assert {"data", "columns", "select", "forward", "backward", "optimiser", "answer", "judge"} <= set(record["clocks"])
-    assert record["clocks"]["train"] < record["clocks"]["backward"]
+    assert all(record["clocks"][part] > 0 for part in ("select", "forward", "backward", "optimiser"))
 
 
 def test_a_record_says_what_was_chosen_for_its_training_and_why(finished):

@@ -15,7 +15,7 @@ from prefbench.cli.main import app
 from prefbench.errors import PrefbenchError
 
 LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
-PREFWORLD, LORA = LEADERBOARDS / "prefworld", LEADERBOARDS / "hh-small-lora"
+PREFWORLD, LORA, SCORED = (LEADERBOARDS / name for name in ("prefworld", "hh-small-lora", "hh-small-scored"))
 
 
 def invoke(*arguments: object) -> Result:
@@ -80,7 +80,7 @@ def test_a_row_that_only_one_run_has_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("fail_if", "code"), [("worse", 1), ("changed", 1), (None, 0)])
 def test_the_exit_code_is_for_ci(fail_if: str | None, code: int) -> None:
-    assert invoke(PREFWORLD, *(["--fail-if", fail_if] if fail_if else [])).exit_code == code
+    assert invoke(SCORED, *(["--fail-if", fail_if] if fail_if else [])).exit_code == code
 
 
 def test_no_decision_fails_nothing() -> None:
