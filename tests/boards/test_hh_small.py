@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import pytest
 
 from prefbench.store.folder import Folder
+from tests.boards.reading import LEADERBOARDS, read_rows
 
-LEADERBOARDS = Path(__file__).parents[2] / "leaderboards"
 LEARNED = ("hh-small", "hh-small-lora", "hh-small-scored")
 COIN = "hh-small-coin"
 SEEDS = {"hh-small": range(5), "hh-small-lora": range(3), "hh-small-scored": range(3), COIN: range(3)}
@@ -19,8 +16,7 @@ WIN_RATES = ("win_rate", "mt_bench_win_rate")
 
 def rows(board: str) -> dict[str, dict[str, str]]:
     """The rows by method, of labels as people gave them and pairs as they come."""
-    with (LEADERBOARDS / board / "board.csv").open(encoding="utf-8") as file:
-        return {row["method"]: row for row in csv.DictReader(file) if (row["scheduler"], row.get("condition", "")) in PLAIN}
+    return {row["method"]: row for row in read_rows(board) if (row["scheduler"], row.get("condition", "")) in PLAIN}
 
 
 def measured(board: str, name: str, metric: str) -> list[float]:
@@ -71,7 +67,6 @@ def test_what_asks_no_judge_does_not_depend_on_the_judge(coin: str, judged: str,
 
 
 def test_a_fifth_of_the_labels_is_flipped_where_the_board_says_so() -> None:
-    with (LEADERBOARDS / "hh-small" / "board.csv").open(encoding="utf-8") as file:
-        flipped = {(row["condition"], row["flipped_percent"]) for row in csv.DictReader(file) if row["scheduler"] == "uniform"}
+    flipped = {(row["condition"], row["flipped_percent"]) for row in read_rows("hh-small") if row["scheduler"] == "uniform"}
     assert {condition for condition, share in flipped if float(share or 0) == 0} == {"clean"}
     assert all(float(share) == pytest.approx(20, abs=2) for condition, share in flipped if condition == "noise-20")

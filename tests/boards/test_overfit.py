@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import pytest
 
-BOARD = Path(__file__).parents[2] / "leaderboards" / "prefworld-overfit"
+from tests.boards.reading import read_rows
+
 LOSSES = "dpo ipo hinge apo-zero apo-hinge-zero ams robust madpo simpo".split()
 TUNED, FIXED = "tuned-rate", "fixed-rate"
 
@@ -15,8 +13,7 @@ TUNED, FIXED = "tuned-rate", "fixed-rate"
 @pytest.fixture(scope="module")
 def rows() -> dict[tuple[str, str], dict[str, str]]:
     """The trained rows by method and condition."""
-    with (BOARD / "board.csv").open(encoding="utf-8") as file:
-        return {(row["method"], row["condition"]): row for row in csv.DictReader(file) if row["condition"]}
+    return {(row["method"], row["condition"]): row for row in read_rows("prefworld-overfit") if row["condition"]}
 
 
 def test_every_loss_has_both_rates_ten_seeds_and_a_fifth_of_its_labels_wrong(rows: dict[tuple[str, str], dict[str, str]]) -> None:

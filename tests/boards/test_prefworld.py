@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from prefbench.config import find_track, read_track
 from prefbench.registry import load_registry
 from prefbench.store.folder import Folder
+from tests.boards.reading import LEADERBOARDS, read_rows
 
-BOARD = Path(__file__).parents[2] / "leaderboards" / "prefworld"
+BOARD = LEADERBOARDS / "prefworld"
 
 
 @pytest.fixture(scope="module")
 def rows() -> dict[tuple[str, str], dict[str, str]]:
-    with (BOARD / "board.csv").open(encoding="utf-8") as file:
-        return {(row["method"], row["scheduler"]): row for row in csv.DictReader(file)}
+    return {(row["method"], row["scheduler"]): row for row in read_rows("prefworld")}
 
 
 def test_dpo_is_clearly_above_sft(rows):
@@ -57,13 +54,11 @@ def test_the_packaged_track_has_the_values_that_were_chosen_here(rows):
         assert f"beta={method.objective.options['beta']}" in row["options"], label
 
 
-NOISE = BOARD.with_name("prefworld-noise")
+NOISE = "prefworld-noise"
 
 
 def test_the_noise_board_shows_settings_of_clean_labels_beside_those_of_each_level():
-    with (NOISE / "board.csv").open(encoding="utf-8") as file:
-        found = list(csv.DictReader(file))
-    conditions = {(row["method"], row["condition"]): row for row in found if row["scheduler"] != "-"}
+    conditions = {(row["method"], row["condition"]): row for row in read_rows(NOISE) if row["scheduler"] != "-"}
     methods = {method for method, _ in conditions}
     assert methods == {"dpo", "apo-zero", "apo-hinge-zero", "ams", "ipo", "robust", "madpo", "simpo"}
     for method in methods:
@@ -75,8 +70,7 @@ def test_the_noise_board_shows_settings_of_clean_labels_beside_those_of_each_lev
 
 
 def test_noise_costs_every_loss_and_flips_as_many_labels_as_it_says():
-    with (NOISE / "board.csv").open(encoding="utf-8") as file:
-        found = {(row["method"], row["condition"]): row for row in csv.DictReader(file) if row["scheduler"] != "-"}
+    found = {(row["method"], row["condition"]): row for row in read_rows(NOISE) if row["scheduler"] != "-"}
     for method in {method for method, _ in found}:
         gold = [float(found[method, condition]["gold_win_rate"]) for condition in ("clean", "noise-20", "noise-40")]
         assert gold == sorted(gold, reverse=True), method

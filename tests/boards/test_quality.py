@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import pytest
 
-BOARDS = Path(__file__).parents[2] / "leaderboards"
+from tests.boards.reading import read_rows
+
 TIERS = ("high", "medium", "low")
 MEASURED = ("gold_win_rate", "win_rate", "held_out_accuracy", "margin", "chosen_reward", "kl")
 
 
 def read(board: str) -> dict[tuple[str, str], dict[str, str]]:
     """The rows by method and tier."""
-    with (BOARDS / board / "board.csv").open(encoding="utf-8") as file:
-        return {(row["method"], row["condition"]): row for row in csv.DictReader(file)}
+    return {(row["method"], row["condition"]): row for row in read_rows(board)}
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import pytest
 
-BOARD = Path(__file__).parents[2] / "leaderboards" / "prefworld-schedulers"
+from tests.boards.reading import read_rows
+
 CHOOSING = "sams-25 sams-50 sams-75 sams-50-exploiting selective selective+sams-75 curriculum loss-ranked rho-loss".split()
 RANDOM = "uniform random-25 random-50 random-75".split()
 LEVELS = ("clean", "noise-20")
@@ -16,8 +14,7 @@ LEVELS = ("clean", "noise-20")
 @pytest.fixture(scope="module")
 def rows() -> dict[tuple[str, str], dict[str, str]]:
     """The rows of DPO by scheduler and condition."""
-    with (BOARD / "board.csv").open(encoding="utf-8") as file:
-        return {(row["scheduler"], row["condition"]): row for row in csv.DictReader(file) if row["method"] == "dpo"}
+    return {(row["scheduler"], row["condition"]): row for row in read_rows("prefworld-schedulers") if row["method"] == "dpo"}
 
 
 def test_every_scheduler_stands_beside_random_choice_at_both_levels(rows: dict[tuple[str, str], dict[str, str]]) -> None:
